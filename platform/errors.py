@@ -1,0 +1,72 @@
+"""A user's mistake is one message: what must hold, where it was written, what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class PacelineError(Exception):
+    """An error that is told in one message, never as a traceback.
+
+    Args:
+        what: The rule and what was given, one sentence.
+        where: `file:line`, the flag or the name that it came from.
+        remedy: What to do now: the valid names, or the command that helps.
+    """
+
+    exit_code = 1
+
+    def __init__(self, what: str, where: str = "", remedy: str = ""):
+        super().__init__(what)
+        self.what, self.where, self.remedy = what, where, remedy
+
+    def __reduce__(self):
+        """Survive the trip between processes, which rebuild an exception from its arguments."""
+        return type(self), (self.what, self.where, self.remedy)
+
+    def __str__(self) -> str:
+        """Render the three parts, a line each, leaving out what is empty."""
+        lines = [self.what]
+        if self.where:
+            lines.append(f"  at: {self.where}")
+        if self.remedy:
+            lines.append(f"  try: {self.remedy}")
+        return "\n".join(lines)
+
+    def as_dict(self) -> dict[str, str]:
+        """The `error` object of `--json`."""
+        return {"what": self.what, "where": self.where, "remedy": self.remedy}
+
+
+class UserError(PacelineError):
+    """The input is wrong; nothing was started. Exit code 2."""
+
+    exit_code = 2
+
+
+class RunError(PacelineError):
+    """The run itself failed after it had started. Exit code 1."""
+
+    exit_code = 1
+
+
+def must(name: str, rule: str, value: object) -> str:
+    """The one grammar of our messages: "`name` must be RULE, but is VALUE."."""
+    return f"`{name}` must be {rule}, but is {value!r}."
+
+
+def nearest(name: str, valid: Iterable[str], count: int = 3) -> list[str]:
+    """The valid names that look most like `name`, best first; case is ignored."""
+    by_lower = {v.lower(): v for v in valid}
+    close = difflib.get_close_matches(name.lower(), by_lower, n=count, cutoff=0.5)
+    return [by_lower[c] for c in close]
+
+
+def unknown(kind: str, name: str, valid: Iterable[str], where: str = "") -> UserError:
+    """An unknown name, with the nearest valid ones (or all of them when they are few)."""
+    valid = sorted(valid)
+    close = nearest(name, valid)
+    listed = ", ".join(close or valid[:12]) or "none are installed"
+    lead = "did you mean" if close else "valid names are"
+    return UserError(f"`{kind}` must be a known name, but is {name!r}.", where, f"{lead}: {listed}")
