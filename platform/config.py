@@ -1,0 +1,300 @@
+"""A config: a recipe with the user's changes laid over it, checked whole, and what it builds.
+
+A config is plain data until `resolved` parses it; `build` turns it into a model, a data module and a
+trainer's arguments. The trip to another process is made as plain data (`to_dict`, `from_dict`).
+"""
+
+from __future__ import annotations
+
+import functools
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import Namespace
+from pytorch_lightning import LightningDataModule, LightningModule
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
+
+from . import config_file
+from .catalog import recipe_path
+from .config_check import check_values
+from .config_keys import CLASS_SECTIONS, canonical, full_key, get_key, merge, set_key, short_key
+from .config_parser import argument_names, load_class, parse, parser, resolve_class
+from .errors import UserError, must
+from .options import Launch, Sweep, Tracking
+
+
+@dataclass
+class Config:
+    """A canonical config and where each of its keys came from.
+
+    Args:
+        recipe: Name of the recipe, or the stem of the file.
+        values: Sections in canonical form, classes by their full path.
+        source: The file.
+        lines: Line of each dotted key in the file.
+        origins: Flag of each key that a flag set.
+        notes: What the user should be told, such as arguments that a swapped class does not have.
+    """
+
+    recipe: str
+    values: dict[str, Any]
+    source: str = ""
+    lines: dict[str, int] = field(default_factory=dict)
+    origins: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Config:
+        """The config that `to_dict` took apart."""
+        return cls(**data)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data that crosses process borders."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+    def where(self, key: str) -> str:
+        """Where the user wrote a key: its flag, or `file:line` (of its nearest parent when it has none)."""
+        key = full_key(key)
+        if key in self.origins:
+            return self.origins[key]
+        while key:
+            for spelled in (key, short_key(key)):
+                if spelled in self.lines:
+                    return f"{self.source}:{self.lines[spelled]}"
+            key = key.rpartition(".")[0]
+        return self.source
+
+    @functools.cached_property
+    def resolved(self) -> dict[str, Any]:
+        """The whole config with every default, as plain data.
+
+        Raises:
+            UserError: A key, a type or a value is wrong.
+        """
+        values = _plain(self._namespace.as_dict())
+        values.pop("config", None)  # the parser's own --config
+        check_values(values, self.where)
+        return values
+
+    @functools.cached_property
+    def _namespace(self) -> Namespace:
+        return parse(self.values, self.where)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The resolved value at a dotted key (`init_args` may be left out)."""
+        return get_key(self.resolved, full_key(key), default)
+
+    @property
+    def seed(self) -> int | None:
+        """The seed; None when the user switched seeding off."""
+        seed = self.resolved["seed_everything"]
+        return None if seed is False else int(seed)
+
+    @functools.cached_property
+    def launch(self) -> Launch:
+        """The `launch` section."""
+        return Launch(**self.resolved["launch"])
+
+    @functools.cached_property
+    def tracking(self) -> Tracking:
+        """The `tracking` section."""
+        return Tracking(**self.resolved["tracking"])
+
+    @functools.cached_property
+    def sweep(self) -> Sweep:
+        """The `sweep` section."""
+        return Sweep(**self.resolved["sweep"])
+
+    def text(self) -> str:
+        """The whole resolved config as YAML, which runs again as it stands."""
+        return config_file.dump(self.resolved)
+
+    def override(self, changes: Mapping[str, Any], origin: str | None = None) -> Config:
+        """A config with some keys changed.
+
+        Args:
+            changes: Dotted key (`init_args` may be left out; a number indexes a list) -> value.
+            origin: The flag or place that asks for it; default: the key.
+
+        Raises:
+            UserError: A key walks through something that is no mapping, or a class is unknown.
+        """
+        new = Config(
+            self.recipe,
+            canonical(self.values),
+            self.source,
+            self.lines,
+            dict(self.origins),
+            list(self.notes),
+        )
+        changes = {full_key(key): value for key, value in changes.items()}
+        for key in sorted(changes, key=lambda k: not k.endswith(".class_path")):
+            new.origins[key] = origin or f"--{short_key(key)}"
+            section = key.partition(".")[0]
+            if section in CLASS_SECTIONS and key == f"{section}.class_path":
+                new._swap_class(section, changes[key])
+            elif section in CLASS_SECTIONS and key == section and isinstance(changes[key], str):
+                new._swap_class(section, changes[key])
+            else:
+                new._set(key, changes[key])
+        return new
+
+    def _set(self, key: str, value: Any) -> None:
+        parent, _, last = key.rpartition(".")
+        if last.isdigit() and not isinstance(get_key(self.values, parent), list):
+            default = get_key(Config(self.recipe, self.values).resolved, parent)
+            set_key(self.values, parent, list(default or []))
+        set_key(self.values, key, value)
+
+    def _swap_class(self, section: str, name: Any) -> None:
+        """Put another class in a section and keep of the arguments those that it has."""
+        key = f"{section}.class_path"
+        if not isinstance(name, str):
+            raise UserError(must(key, "a class name", name), self.where(key))
+        path = resolve_class(section, name, self.where(key))
+        old = self.values.get(section) or {}
+        arguments = old.get("init_args") or {}
+        if old.get("class_path") not in (None, path):
+            has = argument_names(load_class(path, key))
+            dropped = [a for a in arguments if a not in has]
+            if dropped:
+                self.notes.append(f"{name} has no {', '.join(dropped)}: left out")
+            arguments = {a: v for a, v in arguments.items() if a in has}
+        self.values[section] = {"class_path": path, "init_args": arguments}
+
+    def build(self) -> Built:
+        """Make the data module and the model, which follows the data where the user left it open.
+
+        Raises:
+            UserError: A constructor refuses its arguments.
+        """
+        resolved = self.resolved
+        data = self._make("data", self._namespace) if resolved.get("data") else None
+        namespace = self._namespace.clone()
+        if data is not None and resolved["model"].get("init_args"):
+            self._follow(namespace.model.init_args, data)
+        return Built(
+            model=self._make("model", namespace),
+            data=data,
+            trainer=resolved["trainer"],
+            optimizer=resolved.get("optimizer"),
+            lr_scheduler=resolved.get("lr_scheduler"),
+        )
+
+    def trainer_arguments(self) -> dict[str, Any]:
+        """The trainer's arguments with callbacks, loggers and plugins as objects."""
+        return dict(vars(self._make("trainer", self._namespace)))
+
+    def _make(self, section: str, namespace: Namespace) -> Any:
+        try:
+            return parser().instantiate(Namespace(**{section: namespace[section]}))[section]
+        except (ValueError, TypeError, OSError, MisconfigurationException) as error:
+            cause: BaseException = error
+            while str(cause).startswith("Does not validate") and cause.__cause__:
+                cause = cause.__cause__  # jsonargparse wraps what a constructor raised
+            remedy = "\n".join(getattr(cause, "__notes__", []))
+            raise UserError(str(cause), self._place(section, str(cause)), remedy) from error
+
+    def _place(self, section: str, message: str) -> str:
+        """Where the argument stands that a constructor's message names in backticks."""
+        name = message.partition("`")[2].partition("`")[0]
+        return self.where(f"{section}.init_args.{name}" if name else section)
+
+    def _follow(self, arguments: Namespace, data: LightningDataModule) -> None:
+        for name, value in vars(arguments).items():
+            offered = getattr(data, name, None)
+            if offered is None or name in _OWN_ARGUMENTS:
+                continue
+            if value is None:
+                arguments[name] = list(offered) if isinstance(offered, tuple) else offered
+            elif name in _MUST_AGREE and value != offered:
+                rule = f"{offered!r}, as the data has it (or left out)"
+                raise UserError(must(f"model.{name}", rule, value), self.where(f"model.{name}"))
+
+
+# Names that a model and a data module may both have without one following the other.
+_OWN_ARGUMENTS = {"name", "seed", "batch_size", "augmentation"}
+_MUST_AGREE = {"num_classes", "in_features", "in_channels", "image_size"}
+
+
+@dataclass
+class Built:
+    """What a config builds: the model, the data and what is still plain."""
+
+    model: LightningModule
+    data: LightningDataModule | None
+    trainer: dict[str, Any]
+    optimizer: dict[str, Any] | None
+    lr_scheduler: dict[str, Any] | None
+
+
+def load(
+    recipe: str, changes: Mapping[str, tuple[Any, str]] | None = None, files: tuple[str, ...] = ()
+) -> Config:
+    """Read a recipe and lay the user's changes over it.
+
+    Args:
+        recipe: Catalog name or YAML file.
+        changes: Dotted key -> (value, flag that set it).
+        files: More YAML files, each laid over what stands.
+
+    Returns:
+        The config; it is not parsed yet.
+
+    Raises:
+        UserError: See `config_file.read`, `catalog.recipe_path` and `Config.override`.
+    """
+    path = recipe_path(recipe)
+    values, lines = config_file.read(path)
+    values = canonical(values)
+    for extra in files:
+        more, _ = config_file.read(Path(extra))
+        values = merge(values, canonical(more))
+    config = Config(path.stem, values, str(path), lines)
+    config.values.setdefault("seed_everything", True)
+    for key, (value, flag) in (changes or {}).items():
+        if key.endswith(".class_path"):
+            config = config.override({key: value}, flag)
+    _resolve_classes(config)
+    for key, (value, flag) in (changes or {}).items():
+        if not key.endswith(".class_path"):
+            config = config.override({key: value}, flag)
+    if config.values["seed_everything"] is True:  # drawn here, so that the record has it
+        config.values["seed_everything"] = secrets.randbelow(2**31)
+    return config
+
+
+def _resolve_classes(config: Config) -> None:
+    for section in CLASS_SECTIONS:
+        spec = config.values.get(section)
+        if spec is None:
+            continue
+        key = f"{section}.class_path"
+        if not isinstance(spec, dict) or not isinstance(spec.get("class_path"), str):
+            given = spec.get("class_path") if isinstance(spec, dict) else spec
+            raise UserError(
+                must(key, "a class's name or import path", given),
+                config.where(section),
+                f"name the class: --{section} package.Class, or paceline list",
+            )
+        spec["class_path"] = resolve_class(section, spec["class_path"], config.where(key))
+    if "model" not in config.values:
+        raise UserError(
+            "`model` must be given, but is missing.", config.source, "--model package.Class"
+        )
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists and nested namespaces as mappings, so that YAML and JSON can hold them."""
+    if isinstance(value, Namespace):
+        value = value.as_dict()
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if hasattr(value, "__dataclass_fields__"):
+        return {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}
+    return value

@@ -1,0 +1,147 @@
+"""Where state lives: `$PACELINE_HOME` (default `~/.paceline`), a folder and a lock for each name.
+
+$PACELINE_HOME/mlflow.db       the record, when no tracking server is given
+$PACELINE_HOME/artifacts/      its pictures, configs and models
+$PACELINE_HOME/runs/NAME/      run.json, config.yaml, checkpoints of one run or sweep
+$PACELINE_HOME/data/           data that was downloaded or generated
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from .errors import UserError, must, unknown
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+def home() -> Path:
+    """The folder of all state, made when missing.
+
+    Raises:
+        UserError: It cannot be made or written.
+    """
+    folder = Path(os.environ.get("PACELINE_HOME") or "~/.paceline").expanduser().absolute()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(
+            must("$PACELINE_HOME", "a folder that can be written", str(folder)),
+            f"{type(error).__name__}: {error.strerror}",
+            "export PACELINE_HOME=/some/folder/you/own",
+        ) from None
+    return folder
+
+
+def runs_folder(storage: str | None = None) -> Path:
+    """The folder that holds one folder for each name: `storage`, or `runs` under the home."""
+    return Path(storage).expanduser().absolute() if storage else home() / "runs"
+
+
+def run_folder(name: str, storage: str | None = None) -> Path:
+    """The folder of one run or sweep; it need not exist.
+
+    Raises:
+        UserError: The name is no plain file name (it must not walk out of the folder).
+    """
+    if not NAME.fullmatch(name):
+        rule = "letters, digits, '.', '_' and '-', at most 100, starting with a letter or digit"
+        raise UserError(must("--name", rule, name))
+    return runs_folder(storage) / name
+
+
+def names(storage: str | None = None) -> list[str]:
+    """Names of all runs and sweeps that left a state, newest first."""
+    states = runs_folder(storage).glob("*/run.json")
+    return [p.parent.name for p in sorted(states, key=lambda p: p.stat().st_mtime, reverse=True)]
+
+
+def free_name(recipe: str, storage: str | None = None) -> str:
+    """`RECIPE-YYYYMMDD-n`, the first n from 1 that no folder has."""
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{recipe}-{time.strftime('%Y%m%d')}")
+    number = 1
+    while (runs_folder(storage) / f"{stem}-{number}").exists():
+        number += 1
+    return f"{stem}-{number}"
+
+
+@contextlib.contextmanager
+def claim(name: str, storage: str | None = None, *, again: bool = False) -> Iterator[Path]:
+    """Hold a name for as long as this process works on it.
+
+    The lock is the kernel's, so it dies with the process, however that ends.
+
+    Args:
+        name: Name of the run or sweep.
+        storage: Folder of runs; default under the home.
+        again: The name may have a state already (a resume).
+
+    Raises:
+        UserError: A living process holds the name, or it is taken and `again` is false.
+    """
+    folder = run_folder(name, storage)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = open(folder / "lock", "a+")  # noqa: SIM115 - closed below, after the work
+    except OSError as error:
+        raise UserError(
+            must("--storage", "a folder that can be written", str(folder.parent)), str(error)
+        ) from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.seek(0)
+            raise UserError(
+                must("--name", "a name that no living process uses", name),
+                f"process {lock.read().strip() or '?'} holds {folder}",
+                "another --name, or wait for that process",
+            ) from None
+        if (folder / "run.json").exists() and not again:
+            raise UserError(
+                must("--name", "a new name", name),
+                str(folder / "run.json"),
+                f"another --name, or look at it: paceline show {name}",
+            )
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield folder
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Write a small file whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text)
+    os.replace(temporary, path)
+
+
+def write_state(folder: Path, state: dict[str, Any]) -> None:
+    """Keep what `show`, `test` and `predict` need to know of a run in its `run.json`."""
+    write_atomic(folder / "run.json", json.dumps(state, indent=1, default=str) + "\n")
+
+
+def read_state(name: str, storage: str | None = None) -> dict[str, Any]:
+    """The state of a run or sweep.
+
+    Raises:
+        UserError: No such name (with the nearest ones), or its state does not parse.
+    """
+    path = run_folder(name, storage) / "run.json"
+    if not path.exists():
+        raise unknown("NAME", name, names(storage), str(path.parent))
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(must(str(path), "a JSON object", str(error))) from None

@@ -1,0 +1,105 @@
+"""The optimizer and the schedule of a config, handed to Lightning.
+
+An optimizer that needs the modules and not only their parameters (K-FAC) has `attach(module)`, called
+here. A schedule that counts in optimizer steps says so with `interval = "step"`, and one whose
+`total_steps` is left open learns it from the trainer.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from typing import Any
+
+from pytorch_lightning import LightningModule
+from pytorch_lightning.cli import instantiate_class
+from pytorch_lightning.utilities.model_helpers import is_overridden
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from .config_parser import argument_names, load_class
+from .errors import UserError
+
+Spec = dict[str, Any]
+
+
+def set_optimizer(model: LightningModule, optimizer: Spec | None, schedule: Spec | None) -> None:
+    """Make the config's optimizer the model's, in place of its own `configure_optimizers`.
+
+    Args:
+        model: The module; untouched when the config has no optimizer and the module has its own.
+        optimizer: `{class_path, init_args}` of a resolved config.
+        schedule: Likewise, of a learning-rate schedule.
+
+    Raises:
+        UserError: Neither the config nor the module has an optimizer, or a schedule stands alone.
+    """
+    own = is_overridden("configure_optimizers", model, LightningModule)
+    if optimizer is None:
+        if schedule is not None:
+            raise UserError("`optimizer` must be given when `lr_scheduler` is, but is missing.")
+        if not own and model.automatic_optimization and any(True for _ in model.parameters()):
+            raise UserError(
+                f"`optimizer` must be given, as {type(model).__name__} has none of its own, but is missing.",
+                "",
+                "--optimizer Adam --optimizer.lr 1e-3",
+            )
+        return
+    configure = functools.partial(_configure, model, optimizer, schedule)
+    model.configure_optimizers = configure  # type: ignore[method-assign]
+
+
+def check_optimizer(model: nn.Module, optimizer: Spec | None, where: str = "") -> None:
+    """Build the optimizer once and drop it, so that a bad value is found before anything starts.
+
+    Raises:
+        UserError: The optimizer's constructor refuses a value.
+    """
+    if optimizer is None:
+        return
+    try:
+        make_optimizer(model, optimizer)
+    except (ValueError, TypeError, RuntimeError) as error:
+        name = optimizer["class_path"].rpartition(".")[2]
+        raise UserError(f"`optimizer` must be a valid {name}, but: {error}.", where) from error
+
+
+def make_optimizer(model: nn.Module, spec: Spec) -> Optimizer:
+    """The optimizer over the parameters that train; fused where torch can and nobody chose otherwise.
+
+    A fused step is one kernel instead of a handful for each parameter: 2 to 4 times faster on small
+    networks, equal to the loop up to rounding.
+    """
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    arguments = dict(spec.get("init_args") or {})
+    kind = load_class(spec["class_path"], "optimizer.class_path")
+    open_choice = arguments.get("fused") is None and arguments.get("foreach") is None
+    can_fuse = {"fused", "foreach"} <= argument_names(kind) and not arguments.get("differentiable")
+    on_device = all(p.is_floating_point() and p.device.type in ("cpu", "cuda") for p in parameters)
+    if open_choice and can_fuse and on_device and kind.__name__ not in _NOT_FUSED:
+        arguments["fused"] = True
+    optimizer = instantiate_class(parameters, {**spec, "init_args": arguments})
+    if hasattr(optimizer, "attach"):
+        optimizer.attach(model)
+    return optimizer
+
+
+_NOT_FUSED = {"RMSprop", "Rprop", "Adadelta", "ASGD", "Adamax", "NAdam", "RAdam"}
+
+
+def _configure(model: LightningModule, optimizer: Spec, schedule: Spec | None) -> Any:
+    made = make_optimizer(model, optimizer)
+    if schedule is None:
+        return made
+    kind = load_class(schedule["class_path"], "lr_scheduler.class_path")
+    arguments = dict(schedule.get("init_args") or {})
+    if issubclass(kind, ReduceLROnPlateau):
+        monitor = arguments.pop("monitor", "val/loss")
+        plateau = ReduceLROnPlateau(made, **arguments)
+        return {"optimizer": made, "lr_scheduler": {"scheduler": plateau, "monitor": monitor}}
+    if "total_steps" in inspect.signature(kind).parameters and arguments.get("total_steps") is None:
+        arguments["total_steps"] = int(model.trainer.estimated_stepping_batches)
+    scheduler = kind(made, **arguments)
+    interval = getattr(kind, "interval", "epoch")
+    return {"optimizer": made, "lr_scheduler": {"scheduler": scheduler, "interval": interval}}
