@@ -1,0 +1,1 @@
+"""Searching over runs: space, search, schedule, trial, sweep, result. Ray Tune only here."""
