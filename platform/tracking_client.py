@@ -23,7 +23,7 @@ _DEFAULTS = {
     # A store is shared; a pickle in it would run as code on whoever opens the model.
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-    # These two would write into standard output, which belongs to `--json`, and into the live table.
+    # These two would write into standard output, which belongs to `--json`, and the live table.
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     # MLflow retries a dead server for minutes inside each call. Our writer keeps what it could not
@@ -38,11 +38,25 @@ for _name, _value in _DEFAULTS.items():
     os.environ.setdefault(_name, _value)
 
 from mlflow import MlflowClient  # noqa: E402 the defaults above must stand before the import
+from mlflow.entities import Metric, Param, RunTag  # noqa: E402
 from mlflow.exceptions import MlflowException  # noqa: E402
 
 from .errors import RunError  # noqa: E402
+from .tracking_uri import public_uri  # noqa: E402
 
-__all__ = ["MlflowClient", "MlflowException", "connect", "cut", "entity_name", "now_ms", "told"]
+__all__ = [
+    "Metric",
+    "MlflowClient",
+    "MlflowException",
+    "Param",
+    "RunTag",
+    "connect",
+    "cut",
+    "entity_name",
+    "now_ms",
+    "reason",
+    "told",
+]
 
 # MLflow's own limits for one call, one tag and one name.
 MAX_METRICS = 1000
@@ -75,12 +89,17 @@ def told(uri: str) -> Iterator[None]:
     try:
         yield
     except MlflowException as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise RunError(
-            f"`tracking.uri` must be a store that answers, but {uri} says: {cut(reason, 500)}",
+            f"`tracking.uri` must be a store that answers, but {public_uri(uri)} says: "
+            f"{reason(error)}",
             "--tracking-uri",
             "see that the server runs and the disk has room, then `paceline resume`",
         ) from error
+
+
+def reason(error: MlflowException) -> str:
+    """The first line of what MLflow says, at most 500 characters of it."""
+    return cut((str(error).strip() or type(error).__name__).splitlines()[0], 500)
 
 
 @functools.lru_cache(maxsize=10_000)

@@ -93,8 +93,10 @@ def _refused(uri: str, rule: str, remedy: str) -> UserError:
 
 def _sqlite(uri: str) -> str:
     path = uri.partition(":")[2].lstrip("/")
-    if "?" in uri or not path or path == ":memory:":
-        raise _refused(uri, "a plain path of a file", f"{FLAG} sqlite:////absolute/file.db")
+    # SQLAlchemy would read options after a `?` and another letter from a `%`.
+    if {"?", "%"} & set(uri) or not path or path == ":memory:":
+        remedy = f"{FLAG} sqlite:////absolute/file.db, or another PACELINE_HOME"
+        raise _refused(uri, "the path of a file without `?` and `%`", remedy)
     if not uri.lower().startswith("sqlite:////"):
         absolute = Path(path).expanduser().absolute()
         raise _refused(uri, "absolute (four slashes)", f"{FLAG} {_SQLITE}{absolute}")
