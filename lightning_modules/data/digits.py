@@ -1,0 +1,85 @@
+"""Handwritten digits of 8 x 8 pixels, 17 grey levels: the 1,797 pictures that scikit-learn ships.
+
+They are the test set of the UCI collection "Optical Recognition of Handwritten Digits" (Alpaydin
+and Kaynak, 1998): 32 x 32 bitmaps, counted in blocks of 4 x 4, hence values 0 to 16. No split is
+published for these 1,797, so ours is fixed here: of each class a tenth for validation and a fifth
+for the test, drawn once with a seed of its own. A writer may appear in more than one split, as in
+every random split of this file.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import torch
+
+from .augmentation import AugmentationSpec
+from .tensors import Samples, Splits, TensorDataModule
+
+SPLIT_SEED = 0
+
+
+class Digits(TensorDataModule):
+    """Digits 0 to 9, 8 x 8 pixels, split in proportion by class.
+
+    Args:
+        batch_size: Training samples per step and process.
+        augmentation: Random changes of the training pictures, see `augmentation.py`.
+        drop_last: Leave out the training samples that do not fill a batch.
+    """
+
+    name = "digits"
+    in_shape = (1, 8, 8)
+    class_names = tuple("0123456789")
+
+    def __init__(
+        self,
+        batch_size: int = 64,
+        augmentation: AugmentationSpec = None,
+        drop_last: bool = False,
+    ):
+        super().__init__(batch_size, augmentation, drop_last)
+
+    def load(self) -> Splits:
+        """The fixed split, as float32 (so small that bytes would save nothing)."""
+        return _load()
+
+
+def stratified_split(
+    targets: np.ndarray, fractions: tuple[float, ...], seed: int
+) -> list[np.ndarray]:
+    """Indices of random parts that hold their fraction of each class.
+
+    Args:
+        targets: Class of each sample, (N,).
+        fractions: Share of each part, together at most 1; what is left is the last part.
+        seed: The split is a function of the targets and this.
+
+    Returns:
+        One sorted array of indices per fraction, and one with the rest.
+    """
+    shuffled = np.random.default_rng(seed).permutation(len(targets))
+    by_class = shuffled[np.argsort(targets[shuffled], kind="stable")]  # random within each class
+    counts = np.bincount(targets)
+    # Midpoints 0.5/n, 1.5/n, ... within each class: cut at a fraction, they give its share.
+    position = np.concatenate([(np.arange(count) + 0.5) / count for count in counts])
+    part = np.searchsorted(np.cumsum(fractions), position, side="right")
+    return [np.sort(by_class[part == number]) for number in range(len(fractions) + 1)]
+
+
+@lru_cache(maxsize=1)
+def _load() -> Splits:
+    from sklearn.datasets import load_digits  # 1 s to import: only when it is used
+
+    pixels, targets = map(np.asarray, load_digits(return_X_y=True))
+    inputs = (
+        torch.from_numpy(pixels).float().reshape(-1, *Digits.in_shape)
+    )  # (1797, 1, 8, 8), 0 to 16
+    classes = torch.from_numpy(targets).long()  # (1797,)
+    val, test, train = (
+        Samples(inputs[chosen], classes[chosen])
+        for chosen in map(torch.from_numpy, stratified_split(targets, (0.1, 0.2), SPLIT_SEED))
+    )
+    std, mean = torch.std_mean(train.inputs)
+    return Splits(train, val, test, (mean.item(),), (std.item(),))
