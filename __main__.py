@@ -1,5 +1,99 @@
-"""The `paceline` command."""
+"""The `paceline` command: names each verb and imports its wing only when it is called.
+
+Exit codes: 0 ok, 1 the run failed, 2 the input is wrong, 130 Ctrl-C, 143 SIGTERM.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+from typing import Any, TextIO
+
+from .platform.arguments import help_text, parse
+from .platform.errors import PacelineError
+from .platform.signals import Interrupted
+
+# verb -> module with a function of that name, which takes the parsed arguments and returns an
+# object for `--json` and a text for a person. `show` finds sweeps too, so it lives upstairs.
+_HOME_OF = {
+    "list": ".platform.catalog_commands",
+    "completion": ".platform.catalog_commands",
+    "data": ".platform.catalog_commands",
+    "fit": ".platform.run_commands",
+    "validate": ".platform.run_commands",
+    "test": ".platform.run_commands",
+    "predict": ".platform.run_commands",
+    "ui": ".platform.ui_command",
+    "sweep": ".tuning.commands",
+    "show": ".tuning.commands",
+}
 
 
-def main():
-    """Run."""
+def main(argv: list[str] | None = None) -> int:
+    """Run one command line and return its exit code."""
+    argv = sys.argv[1:] if argv is None else argv
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(help_text())
+        return 0
+    if argv[0] == "--version":
+        print(importlib.import_module(__package__).__version__)
+        return 0
+    if argv[0] == "complete":
+        print(
+            "\n".join(
+                importlib.import_module(".platform.completion", __package__).complete(argv[1:])
+            )
+        )
+        return 0
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # a config names classes of the folder that one works in
+    if "--json" not in argv:
+        return _run(argv, sys.stdout, as_json=False)
+    with os.fdopen(os.dup(1), "w") as out:  # standard output for the one object, all else beside it
+        sys.stdout.flush()
+        os.dup2(2, 1)
+        try:
+            return _run(argv, out, as_json=True)
+        finally:
+            out.flush()
+            os.dup2(out.fileno(), 1)
+
+
+def _run(argv: list[str], out: TextIO, *, as_json: bool) -> int:
+    try:
+        arguments = parse(argv)
+        if arguments.flag("help"):
+            print(help_text(arguments.verb), file=out)
+            return 0
+        verb = arguments.verb.name
+        module = importlib.import_module(_HOME_OF[verb], __package__)
+        result, text, code = getattr(module, f"{verb}_command")(arguments)
+        _print(result if as_json else text, out)
+        return code
+    except PacelineError as error:
+        if as_json:
+            _print({"error": error.as_dict()}, out)
+        print(f"paceline: {error}", file=sys.stderr)
+        return error.exit_code
+    except Interrupted as interruption:
+        return interruption.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
+
+
+def _print(result: Any, out: TextIO) -> None:
+    if result is not None:
+        print(
+            result if isinstance(result, str) else json.dumps(result, default=str),
+            file=out,
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

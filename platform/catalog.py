@@ -77,10 +77,20 @@ def import_path(target: str) -> str:
     return target.replace(":", ".")
 
 
+# torch's docstrings are templates, and torch takes seconds to import.
+_SAID_OF_TORCH = {
+    "torch.optim:SGD": "w <- w - lr g, with momentum as an option (deck, Gradient Descent).",
+    "torch.optim:RMSprop": "Steps divided by a running root mean square (Tieleman and Hinton 2012).",
+    "torch.optim:Adagrad": "Steps divided by the root of all squared gradients (Duchi et al. 2011).",
+    "torch.optim:Adam": "Momentum and RMSprop with bias correction (Kingma and Ba 2015).",
+    "torch.optim:AdamW": "Adam with decoupled weight decay (Loshchilov and Hutter 2019).",
+}
+
+
 def summary(entry: Entry) -> str:
     """First sentence of the class behind an entry, read from its source without importing it."""
-    if entry.summary:
-        return entry.summary
+    if entry.summary or entry.target in _SAID_OF_TORCH:
+        return entry.summary or _SAID_OF_TORCH[entry.target]
     module, _, attribute = entry.target.partition(":")
     try:
         spec = importlib.util.find_spec(module) if not _is_heavy(module) else None

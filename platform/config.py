@@ -134,9 +134,7 @@ class Config:
         for key in sorted(changes, key=lambda k: not k.endswith(".class_path")):
             new.origins[key] = origin or f"--{short_key(key)}"
             section = key.partition(".")[0]
-            if section in CLASS_SECTIONS and key == f"{section}.class_path":
-                new._swap_class(section, changes[key])
-            elif section in CLASS_SECTIONS and key == section and isinstance(changes[key], str):
+            if (section in CLASS_SECTIONS and key == f"{section}.class_path") or (section in CLASS_SECTIONS and key == section and isinstance(changes[key], str)):
                 new._swap_class(section, changes[key])
             else:
                 new._set(key, changes[key])

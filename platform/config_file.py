@@ -17,6 +17,8 @@ from .errors import UserError, must
 MAX_BYTES = 1_000_000
 MAX_NODES = 50_000
 
+_KINDS = {yaml.ScalarNode: "value", yaml.SequenceNode: "list", yaml.MappingNode: "mapping"}
+
 _FLOAT = re.compile(
     r"""^(?:[-+]?(?:[0-9][0-9_]*)\.[0-9_]*(?:[eE][-+]?[0-9]+)?
     |[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+
@@ -101,7 +103,7 @@ def _check(root: yaml.Node | None, path: Path) -> dict[str, int]:
     if not isinstance(root, yaml.MappingNode):
         raise UserError(
             "The config must be a mapping of keys to values, but is "
-            + ("empty." if root is None else f"a {root.id}."),
+            + ("empty." if root is None else f"a {_KINDS.get(type(root), 'value')}."),
             str(path),
             "see one: paceline fit mlp --print_config",
         )
@@ -130,7 +132,9 @@ def _mapping_children(
     for name, child in node.value:
         line = name.start_mark.line + 1
         if not isinstance(name, yaml.ScalarNode):
-            raise UserError(f"A key must be a plain word, but is a {name.id}.", f"{path}:{line}")
+            raise UserError(
+                f"A key must be a plain word, but is a {_KINDS[type(name)]}.", f"{path}:{line}"
+            )
         if name.value in seen and name.value != "<<":
             raise UserError(
                 f"`{name.value}` must be given once, but is given twice.", f"{path}:{line}"
@@ -150,7 +154,7 @@ class _PlainDumper(yaml.SafeDumper):
         return True
 
 
-def _represent_list(dumper: yaml.SafeDumper, data: list[Any]) -> yaml.Node:
+def _represent_list(dumper: _PlainDumper, data: list[Any] | tuple[Any, ...]) -> yaml.Node:
     flat = all(isinstance(x, (int, float, str, bool, type(None))) for x in data)
     return dumper.represent_sequence("tag:yaml.org,2002:seq", data, flow_style=flat)
 

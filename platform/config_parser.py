@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from jsonargparse import ArgumentError, Namespace
-from pytorch_lightning import LightningDataModule, LightningModule
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 from .catalog import GROUP_OF_SECTION, entries, import_path
@@ -142,7 +141,7 @@ def argument_names(cls: type) -> set[str]:
 
 def explain(message: str, values: dict[str, Any], where: Any) -> UserError:
     """Our one sentence for one of jsonargparse's messages."""
-    section = (re.search(r'Parser key "([\w.]+)"', message) or [None, ""])[1]
+    section = next(iter(re.findall(r'Parser key "([\w.]+)"', message)), "")
     if found := re.search(r"[Oo]ption '([^']+)' is not accepted", message):
         return _unknown_key(section, found[1], values, where)
     if found := re.search(r"Group '([^']+)' does not accept option '([^']+)'", message):

@@ -117,7 +117,13 @@ def claim(name: str, storage: str | None = None, *, again: bool = False) -> Iter
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()
-        yield folder
+        try:
+            yield folder
+        finally:
+            if not (folder / "run.json").exists():  # nothing came of it: leave nothing behind
+                with contextlib.suppress(OSError):
+                    (folder / "lock").unlink()
+                    folder.rmdir()
 
 
 def write_atomic(path: Path, text: str) -> None:

@@ -77,15 +77,12 @@ def make_optimizer(model: nn.Module, spec: Spec) -> Optimizer:
     open_choice = arguments.get("fused") is None and arguments.get("foreach") is None
     can_fuse = {"fused", "foreach"} <= argument_names(kind) and not arguments.get("differentiable")
     on_device = all(p.is_floating_point() and p.device.type in ("cpu", "cuda") for p in parameters)
-    if open_choice and can_fuse and on_device and kind.__name__ not in _NOT_FUSED:
+    if open_choice and can_fuse and on_device:
         arguments["fused"] = True
     optimizer = instantiate_class(parameters, {**spec, "init_args": arguments})
     if hasattr(optimizer, "attach"):
         optimizer.attach(model)
     return optimizer
-
-
-_NOT_FUSED = {"RMSprop", "Rprop", "Adadelta", "ASGD", "Adamax", "NAdam", "RAdam"}
 
 
 def _configure(model: LightningModule, optimizer: Spec, schedule: Spec | None) -> Any:

@@ -1,0 +1,178 @@
+"""Checkpoints that are whole or not there: latest and best, a SHA-256 beside each, never unpickled.
+
+A new file is written under another name and renamed over the old one. Its digest is listed beside it
+before the rename, together with the old one's, so that whichever of the two a crash leaves behind
+matches a listed digest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.callbacks import Checkpoint
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
+
+from .errors import UserError, must
+from .home import write_atomic
+
+LATEST = "latest.ckpt"
+BEST = "best.ckpt"
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest_file(path: Path) -> Path:
+    """The file beside a checkpoint that lists the digests it may have."""
+    return path.with_name(path.name + ".sha256")
+
+
+def publish(temporary: Path, path: Path) -> None:
+    """Put a complete file in the place of a checkpoint.
+
+    Args:
+        temporary: The new file, in the same folder; it is gone afterwards.
+        path: The checkpoint's name.
+    """
+    listed = [digest(temporary)]
+    if path.exists() and digest_file(path).exists():
+        listed += digest_file(path).read_text().split()[:1]
+    write_atomic(digest_file(path), "\n".join(listed) + "\n")
+    os.replace(temporary, path)
+
+
+def read(path: str | Path, where: str = "--ckpt_path") -> dict[str, Any]:
+    """A checkpoint's content, after its digest was checked; nothing in it can run.
+
+    Args:
+        path: A checkpoint of ours, or any Lightning checkpoint of plain tensors and values.
+        where: What to name as the origin in an error.
+
+    Raises:
+        UserError: The file is missing, differs from its digest, is no checkpoint, or holds objects.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(must("ckpt_path", "a file that exists", str(path)), where)
+    _verify(path, where)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a broken zip, a hostile pickle, a truncated tensor: many types
+        reason = str(error).partition("\n")[0][:200]
+        raise UserError(
+            must("ckpt_path", "a whole checkpoint of plain tensors and values", str(path)),
+            where,
+            f"{type(error).__name__}: {reason}",
+        ) from None
+    if not isinstance(content, dict) or "state_dict" not in content:
+        raise UserError(
+            must("ckpt_path", "a Lightning checkpoint (with a `state_dict`)", str(path)), where
+        )
+    return content
+
+
+def _verify(path: Path, where: str) -> None:
+    listed = digest_file(path)
+    if listed.exists() and (found := digest(path)) not in listed.read_text().split():
+        raise UserError(
+            must(
+                "ckpt_path", f"the file whose SHA-256 stands in {listed.name}", f"{found[:12]}..."
+            ),
+            f"{where}: {path}",
+            f"the file was changed or cut short; the other one beside it may be whole: {BEST}, {LATEST}",
+        )
+
+
+class Checkpoints(Checkpoint):
+    """Keeps `latest.ckpt` and `best.ckpt` in a folder while a run trains.
+
+    Args:
+        folder: Where the two files go.
+        metric: Name of the metric that decides the best; the latest is the best when it is None.
+        mode: `min` or `max`.
+        strict: Whether a metric that the module never logs is an error.
+    """
+
+    def __init__(self, folder: Path, metric: str | None, mode: str = "min", *, strict: bool = True):
+        self.folder, self.metric, self.mode, self.strict = folder, metric, mode, strict
+        self.best_score = math.inf if mode == "min" else -math.inf
+        self.best_metrics: dict[str, float] = {}
+        self._saved_at = -1
+
+    @property
+    def best(self) -> Path | None:
+        """The best checkpoint so far; None before the first."""
+        return self.folder / BEST if (self.folder / BEST).exists() else None
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run must know: the best score and its metrics."""
+        return {"best_score": self.best_score, "best_metrics": self.best_metrics}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the best score up again."""
+        self.best_score = state_dict["best_score"]
+        self.best_metrics = state_dict["best_metrics"]
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Check the metric's name at the first validation; save when the epoch goes on after it."""
+        if trainer.state.fn != "fit":
+            return
+        if self.metric is not None and self.metric not in trainer.callback_metrics:
+            self._metric_is_missing(trainer)
+        if not trainer.sanity_checking and not _validates_at_epoch_end(trainer):
+            self._save(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save at the epoch's end, after every other callback has logged."""
+        self._save(trainer)
+
+    def _metric_is_missing(self, trainer: Trainer) -> None:
+        logged = sorted(trainer.callback_metrics)
+        if self.strict:
+            raise UserError(
+                must("sweep.metric", "a metric that the module logs in validation", self.metric),
+                f"the first validation of {type(trainer.lightning_module).__name__}",
+                f"it logs: {', '.join(logged) or 'nothing'}",
+            )
+        self.metric = None
+
+    def _save(self, trainer: Trainer) -> None:
+        if trainer.fast_dev_run or self._saved_at == trainer.global_step:
+            return
+        self._saved_at = trainer.global_step
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        is_best = self._is_best(metrics)
+        if is_best:
+            self.best_metrics = metrics
+            self.best_score = metrics[self.metric] if self.metric else self.best_score
+        temporary = self.folder / f".{LATEST}.new"
+        trainer.save_checkpoint(temporary)
+        self._publish(temporary, is_best)
+
+    @rank_zero_only
+    def _publish(self, temporary: Path, is_best: bool) -> None:
+        publish(temporary, self.folder / LATEST)
+        if is_best:
+            copy = self.folder / f".{BEST}.new"
+            shutil.copyfile(self.folder / LATEST, copy)
+            publish(copy, self.folder / BEST)
+
+    def _is_best(self, metrics: dict[str, float]) -> bool:
+        if self.metric is None or not self.best_metrics:
+            return True
+        value = metrics.get(self.metric, math.nan)
+        return value < self.best_score if self.mode == "min" else value > self.best_score
+
+
+def _validates_at_epoch_end(trainer: Trainer) -> bool:
+    return trainer.val_check_interval == 1.0

@@ -1,0 +1,173 @@
+"""`validate`, `test` and `predict`: a trained run by its name, or a recipe with a checkpoint.
+
+They never run on random weights: a name stands for its best checkpoint, a recipe needs one.
+"""
+
+from __future__ import annotations
+
+import csv
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from . import training
+from .catalog import entries
+from .config import Config, load
+from .errors import UserError, unknown
+from .home import free_name, home, names, read_state, run_folder
+from .result import RunResult
+from .runs import open_store
+from .signals import interruptible
+from .tracking import Store
+from .tracking_logger import RunLogger
+from .tracking_uri import resolve_uri
+from .tracking_writer import MetricWriter
+
+Changes = Mapping[str, tuple[Any, str]]
+
+
+def evaluate(
+    target: str,
+    stage: str,
+    *,
+    changes: Changes | None = None,
+    files: tuple[str, ...] = (),
+    name: str | None = None,
+) -> RunResult:
+    """Measure a trained model; the metrics join the run that trained it.
+
+    Args:
+        target: Name of a run or sweep (its best trial), or a recipe with `ckpt_path` among the changes.
+        stage: `validate` or `test`.
+        changes: Config changes laid over the run's own config.
+        files: YAML files laid over it before.
+        name: Name of the new run of a recipe.
+
+    Raises:
+        UserError: No such name, no checkpoint, or a broken one.
+    """
+    started = time.monotonic()
+    config, checkpoint, result = _find(target, changes or {}, files, name)
+    with interruptible():
+        built = training.prepare(config, ckpt_path=checkpoint)
+        store = open_store(config)
+        is_new = not result.run_id
+        result.run_id = result.run_id or store.create_run(result.name, params=config.resolved)
+        writer = MetricWriter(store.uri, result.run_id)
+        try:
+            logger = RunLogger(writer, result.name)
+            result.metrics = training.evaluate(config, built, stage, checkpoint, logger)
+        finally:
+            writer.close()
+            if is_new:
+                status = "finished" if result.metrics else "failed"
+                store.finish(result.run_id, status, stop_reason="completed")
+    return _told(result, store, started)
+
+
+def predict(
+    target: str,
+    *,
+    changes: Changes | None = None,
+    files: tuple[str, ...] = (),
+    name: str | None = None,
+) -> RunResult:
+    """Write a trained model's predictions as CSV, a row for each example.
+
+    Args:
+        target: As in `evaluate`.
+        changes: As in `evaluate`.
+        files: As in `evaluate`.
+        name: As in `evaluate`.
+
+    Returns:
+        The result; `extra` has `predictions`, the file's path, and `count`.
+    """
+    started = time.monotonic()
+    config, checkpoint, result = _find(target, changes or {}, files, name)
+    with interruptible():
+        built = training.prepare(config, ckpt_path=checkpoint)
+        batches = training.predict(config, built, checkpoint)
+        folder = run_folder(result.name, config.launch.storage)
+        folder = folder if folder.is_dir() else Path.cwd()
+        path = folder / f"{result.name}-predictions.csv"
+        result.extra = {"predictions": str(path), "count": _write(path, batches)}
+    return _told(result, None, started)
+
+
+def _told(result: RunResult, store: Store | None, started: float) -> RunResult:
+    result.status, result.seconds = "finished", time.monotonic() - started
+    if store is not None and not result.link:
+        result.link = store.link(result.run_id)
+    return result
+
+
+def _find(
+    target: str, changes: Changes, files: tuple[str, ...], name: str | None
+) -> tuple[Config, str, RunResult]:
+    """The config and the checkpoint behind a name or a recipe, and a result that is to be filled."""
+    changes = dict(changes)
+    given = changes.pop("ckpt_path", (None, ""))[0]
+    storage = changes.get("launch.storage", (None, ""))[0]
+    if target in names(storage):
+        state = read_state(target, storage)
+        source = state.get("best") or state  # a sweep stands for its best trial
+        checkpoint = given or source.get("checkpoint")
+        folder = run_folder(target, storage)
+        config_file = source.get("config_file") or str(folder / "config.yaml")
+        run_id = source["run_id"]
+        for key, name_of in (
+            ("tracking.uri", "tracking_uri"),
+            ("tracking.experiment", "experiment"),
+        ):
+            changes.setdefault(key, (state[name_of], target))
+    elif target in entries("recipes") or target.endswith((".yaml", ".yml")):
+        checkpoint, config_file, run_id = given, target, ""
+    else:
+        raise unknown("NAME", target, [*names(storage), *entries("recipes")])
+    if not checkpoint:
+        raise UserError(
+            "`--ckpt_path` must be given for a recipe or a run without a checkpoint, but is missing.",
+            target,
+            f"train first: paceline fit {target}",
+        )
+    config = load(config_file, changes, files)
+    name = name or (target if run_id else free_name(config.recipe, storage))
+    uri = resolve_uri(config.tracking.uri, home())
+    return (
+        config,
+        str(checkpoint),
+        RunResult(name, run_id, "running", {}, str(checkpoint), uri, 0.0),
+    )
+
+
+def _write(path: Path, batches: list[Any]) -> int:
+    """Write predictions as CSV and return how many there are."""
+    count = 0
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        for batch in batches:
+            columns = _columns(batch)
+            if count == 0:
+                writer.writerow(["index", *columns])
+            rows = list(zip(*columns.values(), strict=True))
+            writer.writerows([count + i, *row] for i, row in enumerate(rows))
+            count += len(rows)
+    return count
+
+
+def _columns(batch: Any) -> dict[str, list[Any]]:
+    """Column -> a number for each example, whatever `predict_step` returned: a tensor, several, a dict."""
+    if not isinstance(batch, Mapping):
+        parts = list(batch) if isinstance(batch, (list, tuple)) else [batch]
+        batch = {f"output{i}" if len(parts) > 1 else "output": part for i, part in enumerate(parts)}
+    columns = {}
+    for name, part in batch.items():
+        values = torch.as_tensor(part).detach().cpu()
+        flat = values.reshape(len(values), -1)  # (B, values of this part)
+        for i in range(flat.shape[1]):
+            columns[name if flat.shape[1] == 1 else f"{name}_{i}"] = flat[:, i].tolist()
+    return columns

@@ -1,0 +1,102 @@
+"""A training run with its record: what `paceline fit` does in its process and a sweep in an actor.
+
+The run exists already, created by the process that outlives this one and that will end it. Here the
+metrics, the system's load, the config, the data's digest and the pictures go into it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.callbacks import Callback
+
+from .config import Built, Config
+from .tracking import Store
+from .tracking_artifacts import finish_artifacts
+from .tracking_logger import RunLogger
+from .tracking_record import begin, record_data
+from .tracking_system import SystemMonitor
+from .tracking_writer import MetricWriter
+from .training import Outcome, fit, prepare
+
+
+class _RecordData(Callback):
+    """Writes the data's digest once the data has been set up, on rank 0."""
+
+    def __init__(self, store: Store, run_id: str):
+        self.store, self.run_id = store, run_id
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Record the trainer's data module."""
+        data = getattr(trainer, "datamodule", None)
+        if trainer.is_global_zero and data is not None:
+            record_data(self.store, self.run_id, data)
+
+
+def train(
+    config: Config,
+    *,
+    store_uri: str,
+    run_id: str,
+    folder: Path,
+    callbacks: Iterable[Callback] = (),
+    built: Built | None = None,
+    name: str = "",
+    command: str = "",
+    ckpt_path: str | None = None,
+    strict_metric: bool = True,
+    log_model: bool = False,
+) -> Outcome:
+    """Train a config's model and record it in a run that exists.
+
+    Args:
+        config: A checked config.
+        store_uri: What `tracking.resolve_uri` returned.
+        run_id: The run; it is neither created nor ended here.
+        folder: Where the checkpoints go.
+        callbacks: Callbacks beside the config's own.
+        built: What `training.prepare` returned; built and seeded here when None.
+        name: The run's name.
+        command: The command that makes this run again, for its note.
+        ckpt_path: Checkpoint to go on from.
+        strict_metric: Whether a deciding metric that is never logged is an error.
+        log_model: Whether the best checkpoint is logged as an MLflow model too.
+
+    Raises:
+        UserError: The deciding metric or a checkpoint is wrong.
+        Exception: Whatever the model, the data or a callback raises.
+    """
+    built = built or prepare(config, ckpt_path=ckpt_path)
+    store = Store(store_uri)
+    writer = MetricWriter(store_uri, run_id)
+    monitor = SystemMonitor(writer).start()
+    try:
+        begin(
+            store,
+            run_id,
+            config=config.resolved,
+            config_text=config.text(),
+            name=name,
+            seed=config.seed,
+            command=command,
+            world_size=config.launch.num_workers,
+            model=built.model,
+        )
+        outcome = fit(
+            config,
+            folder=folder,
+            logger=RunLogger(writer, name),
+            callbacks=[_RecordData(store, run_id), *callbacks],
+            built=built,
+            ckpt_path=ckpt_path,
+            strict_metric=strict_metric,
+        )
+        writer.flush()
+        checkpoint = outcome.checkpoint
+        finish_artifacts(store, run_id, built.model, checkpoint=checkpoint, log_model=log_model)
+        return outcome
+    finally:
+        monitor.stop()
+        writer.close()

@@ -1,0 +1,93 @@
+"""The verbs over single runs: thin over `runs` and `evaluation`."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from .arguments import Arguments
+from .config import Config, load
+from .home import names
+from .progress import console
+from .result import RunResult
+from .signals import Interrupted
+
+Answer = tuple[Any, str, int]
+
+
+def fit_command(arguments: Arguments) -> Answer:
+    """`paceline fit RECIPE`, once or with several seeds."""
+    config = config_of(arguments)
+    if arguments.flag("print_config"):
+        return config.resolved, config.text(), 0
+    name, seeds = arguments.options.get("name"), arguments.options.get("seeds")
+    if seeds:
+        from .repeat import fit_seeds
+
+        return _answer(lambda: fit_seeds(config, seeds, name=name, command=command_line()), "show")
+    from .runs import fit_config
+
+    return _answer(lambda: fit_config(config, name=name, command=command_line()), "test")
+
+
+def validate_command(arguments: Arguments) -> Answer:
+    """`paceline validate NAME`."""
+    return _evaluate(arguments, "validate")
+
+
+def test_command(arguments: Arguments) -> Answer:
+    """`paceline test NAME`."""
+    return _evaluate(arguments, "test")
+
+
+def predict_command(arguments: Arguments) -> Answer:
+    """`paceline predict NAME`: one line of predictions for each example, as CSV."""
+    from .evaluation import predict
+
+    return _answer(lambda: predict(_target(arguments), **_evaluation_options(arguments)), "show")
+
+
+def config_of(arguments: Arguments) -> Config:
+    """The config that a command line asks for, its notes told."""
+    files = tuple(arguments.options.get("config", ()))
+    config = load(str(arguments.positional["RECIPE"]), arguments.changes, files)
+    for note in config.notes:
+        console().print(f"note: {note}")
+    return config
+
+
+def command_line() -> str:
+    """The command as it was typed, for a run's note."""
+    return shlex.join(["paceline", *sys.argv[1:]])
+
+
+def _evaluate(arguments: Arguments, stage: str) -> Answer:
+    from .evaluation import evaluate
+
+    options = _evaluation_options(arguments)
+    return _answer(lambda: evaluate(_target(arguments), stage, **options), "show")
+
+
+def _target(arguments: Arguments) -> str:
+    return str(arguments.positional["NAME"])
+
+
+def _evaluation_options(arguments: Arguments) -> dict[str, Any]:
+    return {
+        "changes": arguments.changes,
+        "files": tuple(arguments.options.get("config", ())),
+        "name": arguments.options.get("name"),
+    }
+
+
+def _answer(run: Callable[[], RunResult], next_verb: str) -> Answer:
+    try:
+        result, code = run(), 0
+    except Interrupted as interruption:
+        result, code = getattr(interruption, "result", None), interruption.exit_code
+        if result is None:  # nothing had been started
+            raise
+    go_on = f"paceline {next_verb} {result.name}" if result.name in names() else "paceline ui"
+    return result.as_dict(), result.text(go_on), code

@@ -1,0 +1,209 @@
+"""`paceline.fit` and the other single runs: claim a name, prepare, record, train, tell how it ended."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning.callbacks import Callback
+
+from . import training
+from .arguments import VERBS
+from .config import Built, Config, load
+from .errors import PacelineError, RunError, UserError, must
+from .home import claim, free_name, home, write_atomic, write_state
+from .launch import train
+from .progress import EpochProgress
+from .result import RunResult
+from .signals import Interrupted, interruptible
+from .tracking import Store
+from .tracking_uri import resolve_uri
+
+# Lightning starts the other ranks of a native DDP run as copies of this command; they join by this.
+_JOIN = "PACELINE_JOIN"
+
+
+def fit(
+    recipe: str,
+    *,
+    name: str | None = None,
+    config: Mapping[str, Any] | None = None,
+    **flags: Any,
+) -> RunResult:
+    """Train a recipe once.
+
+    Args:
+        recipe: Catalog name or YAML file.
+        name: Name of the run; default `RECIPE-YYYYMMDD-n`.
+        config: Dotted config keys -> values, `{"optimizer.lr": 3e-4}`.
+        **flags: The command's short flags with underscores: `seed=1`, `data="mnist1d"`.
+
+    Returns:
+        Metrics of the best epoch, its checkpoint, the run's id.
+
+    Raises:
+        UserError: The input is wrong; nothing was started.
+        RunError: The run failed; it is recorded as FAILED.
+    """
+    return fit_config(load(recipe, changes_of("fit", config, flags)), name=name)
+
+
+def changes_of(
+    verb: str, config: Mapping[str, Any] | None, flags: Mapping[str, Any]
+) -> dict[str, tuple[Any, str]]:
+    """Keyword arguments as the changes that the same flags would make.
+
+    Raises:
+        UserError: No flag has that name.
+    """
+    keys = {f.name.replace("-", "_"): f.key for f in VERBS[verb].flags if f.key}
+    changes = {}
+    for flag, value in flags.items():
+        if flag not in keys:
+            raise UserError(must("keyword", f"one of {', '.join(sorted(keys))}", flag))
+        changes[keys[flag]] = (value, f"{flag}=")
+    return changes | {key: (value, f"config[{key!r}]") for key, value in (config or {}).items()}
+
+
+def fit_config(
+    config: Config,
+    *,
+    name: str | None = None,
+    command: str = "",
+    parent: str | None = None,
+    callbacks: tuple[Callback, ...] = (),
+) -> RunResult:
+    """Train a config once; `fit` and `--seeds` are thin over this.
+
+    Args:
+        config: The config.
+        name: Name of the run.
+        command: The command line, for the run's note.
+        parent: Run id under which this run stands.
+        callbacks: Callbacks beside the progress.
+    """
+    if joined := os.environ.get(_JOIN):
+        return _follow(config, json.loads(joined))
+    config = _spread(config)
+    storage = config.launch.storage
+    name = name or free_name(config.recipe, storage)
+    started = time.monotonic()
+    with claim(name, storage) as folder, interruptible():
+        ckpt_path = config.get("ckpt_path")
+        built = training.prepare(config, ckpt_path=ckpt_path)
+        store = open_store(config)
+        run_id = store.create_run(name, parent=parent, tags=config.tracking.tags)
+        write_atomic(folder / "config.yaml", config.text())
+        state = {"name": name, "kind": "fit", "run_id": run_id, "recipe": config.recipe}
+        state |= {"tracking_uri": store.uri, "experiment": store.experiment, "parent": parent}
+        write_state(folder, state | {"status": "running"})
+        result = RunResult(name, run_id, "running", {}, None, store.uri, 0.0, store.link(run_id))
+        with _recorded(store, result, folder, state, started), _joinable(result, folder, config):
+            outcome = train(
+                config,
+                store_uri=store.uri,
+                run_id=run_id,
+                folder=folder,
+                callbacks=(EpochProgress(), *callbacks),
+                built=built,
+                name=name,
+                command=command or f"paceline fit {config.recipe}",
+                ckpt_path=ckpt_path,
+                strict_metric="metric" in (config.values.get("sweep") or {}),
+                log_model=config.tracking.log_model,
+            )
+            result.metrics, result.checkpoint = outcome.metrics, outcome.checkpoint
+            state["stop_reason"] = outcome.stop_reason
+    return result
+
+
+def open_store(config: Config) -> Store:
+    """The store that a config names, ready to be written.
+
+    Raises:
+        UserError: The URI is wrong or the store does not answer.
+    """
+    uri = resolve_uri(config.tracking.uri, home())
+    return Store(uri, config.tracking.experiment or config.recipe).open()
+
+
+@contextlib.contextmanager
+def _recorded(
+    store: Store, result: RunResult, folder: Path, state: dict[str, Any], started: float
+) -> Iterator[None]:
+    """Give the run its end, however the work inside ended, and keep it in the folder's state."""
+    error: BaseException | None = None
+    try:
+        yield
+        result.status = "finished"
+    except Interrupted as interruption:
+        result.status = "killed"
+        interruption.result = result  # type: ignore[attr-defined]
+        raise
+    except PacelineError as caught:
+        result.status, error = "failed", caught
+        raise
+    except Exception as caught:
+        result.status, error = "failed", caught
+        raise _failed(caught, folder) from caught
+    finally:
+        if result.status == "running":
+            result.status = "killed"
+        result.seconds = time.monotonic() - started
+        reason = state.get("stop_reason")
+        store.finish(result.run_id, result.status, stop_reason=reason, error=error)
+        write_state(folder, state | result.as_dict())
+
+
+def _failed(error: Exception, folder: Path) -> RunError:
+    """One message for what the run's own code raised; the traceback goes to a file."""
+    log = folder / "traceback.txt"
+    log.write_text("".join(traceback.format_exception(error)))
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+    first = str(error).strip().partition("\n")[0]
+    return RunError(f"The run failed: {type(error).__name__}: {first}", where, f"read {log}")
+
+
+def _spread(config: Config) -> Config:
+    """Several workers of one run on this machine are Lightning's own DDP processes."""
+    workers = config.launch.num_workers
+    if workers == 1:
+        return config
+    return config.override({"trainer.devices": workers, "trainer.strategy": "ddp"}, "--workers")
+
+
+@contextlib.contextmanager
+def _joinable(result: RunResult, folder: Path, config: Config) -> Iterator[None]:
+    """Tell the ranks that Lightning may start which run they belong to, and with which seed."""
+    os.environ[_JOIN] = json.dumps(
+        {"folder": str(folder), "seed": config.seed, "name": result.name}
+    )
+    try:
+        yield
+    finally:
+        del os.environ[_JOIN]
+
+
+def _follow(config: Config, joined: dict[str, Any]) -> RunResult:
+    """Train as a rank above 0: no name to claim, no run to create, nothing to log."""
+    if joined["seed"] is not None:
+        config = config.override({"seed_everything": joined["seed"]})
+    config = _spread(config)
+    started = time.monotonic()
+    built: Built = training.prepare(config, ckpt_path=config.get("ckpt_path"))
+    outcome = training.fit(
+        config,
+        folder=Path(joined["folder"]),
+        built=built,
+        ckpt_path=config.get("ckpt_path"),
+        strict_metric=False,
+    )
+    seconds = time.monotonic() - started
+    return RunResult(joined["name"], "", "finished", outcome.metrics, None, "", seconds)

@@ -1,0 +1,248 @@
+"""Lightning's trainer around a config: fit, evaluate, predict. Knows no MLflow and no Ray.
+
+`prepare` checks all that can be checked before a run exists; `fit` trains and says how that ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import warnings
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import LightningModule, Trainer, seed_everything
+from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.callbacks import Checkpoint as LightningCheckpoint
+from pytorch_lightning.loggers import Logger
+
+from .checkpoints import Checkpoints
+from .checkpoints import read as read_checkpoint
+from .config import Built, Config
+from .errors import UserError
+from .optimization import check_optimizer, set_optimizer
+from .step_overhead import QuietProfiler, remember_signatures
+
+# What Lightning says about choices that Paceline makes on purpose.
+_KNOWN_WARNINGS = (
+    ".*does not have many workers.*",  # in-memory batches need none
+    ".*`LightningDataModule.*state_dict.*",
+    ".*Checkpoint directory .* exists and is not empty.*",
+    ".*GPU available but not used.*",
+    ".*overridden `transfer_batch_to_device` in `LightningModule`.*",
+    ".*number of training batches .* is smaller than the logging interval.*",
+    ".*`isinstance.treespec, LeafSpec.` is deprecated.*",  # torch's, inside Lightning
+)
+
+
+@dataclass
+class Outcome:
+    """How a run ended.
+
+    Args:
+        metrics: Metrics of the best checkpoint's epoch (the last epoch's when none is better).
+        checkpoint: Path of the best checkpoint; None when none was written.
+        stop_reason: `completed`, `early_stopped` or `budget`.
+        epochs: Epochs completed.
+        steps: Optimizer steps made.
+        trainer: Lightning's trainer, with the model as training left it.
+    """
+
+    metrics: dict[str, float]
+    checkpoint: str | None
+    stop_reason: str
+    epochs: int
+    steps: int
+    trainer: Trainer = field(repr=False)
+
+
+def prepare(config: Config, *, ckpt_path: str | None = None) -> Built:
+    """Build and check all that can be checked before a run exists: values, classes, files.
+
+    Raises:
+        UserError: Something is wrong; nothing was started and nothing written.
+    """
+    config.resolved  # noqa: B018 - parses and checks
+    if config.seed is not None:
+        seed_everything(config.seed, workers=True, verbose=False)
+    with quiet():
+        built = config.build()
+        check_optimizer(built.model, built.optimizer, config.where("optimizer"))
+        set_optimizer(built.model, built.optimizer, built.lr_scheduler)
+        make_trainer(config, None, [], Path.cwd())
+    if ckpt_path:
+        read_checkpoint(ckpt_path)
+    if built.data is not None:
+        try:
+            built.data.prepare_data()
+        except (ValueError, TypeError, OSError) as error:
+            remedy = "\n".join(getattr(error, "__notes__", []))
+            raise UserError(str(error), config.where("data"), remedy) from error
+    return built
+
+
+def make_trainer(
+    config: Config, logger: Logger | None, callbacks: Iterable[Callback], folder: Path
+) -> Trainer:
+    """Lightning's trainer as the config wants it, with our logger and callbacks beside the user's.
+
+    Raises:
+        UserError: Lightning refuses a combination of arguments.
+    """
+    arguments = config.trainer_arguments()
+    theirs = arguments["callbacks"] or []
+    theirs = list(theirs) if isinstance(theirs, (list, tuple)) else [theirs]
+    loggers = arguments["logger"]
+    loggers = (
+        loggers if isinstance(loggers, list) else [loggers] if isinstance(loggers, Logger) else []
+    )
+    ours = [c for c in callbacks if not isinstance(c, Checkpoints) or _may_save(arguments)]
+    arguments |= {
+        "callbacks": theirs + ours,
+        "logger": [logger, *loggers] if logger else loggers or False,
+        "enable_checkpointing": any(isinstance(c, LightningCheckpoint) for c in theirs + ours),
+        "enable_progress_bar": bool(arguments["enable_progress_bar"]),
+        "enable_model_summary": bool(arguments["enable_model_summary"]),
+        "default_root_dir": arguments["default_root_dir"] or str(folder),
+        "profiler": arguments["profiler"] or QuietProfiler(),
+    }
+    try:
+        return Trainer(**arguments)
+    except (ValueError, TypeError, RuntimeError) as error:
+        first = str(error).strip().partition("\n")[0]
+        raise UserError(
+            f"`trainer` must be a set of arguments that fit, but: {first}", config.where("trainer")
+        ) from error
+
+
+def _may_save(arguments: dict[str, Any]) -> bool:
+    return arguments["enable_checkpointing"] is not False and not arguments["barebones"]
+
+
+def fit(
+    config: Config,
+    *,
+    folder: Path,
+    logger: Logger | None = None,
+    callbacks: Iterable[Callback] = (),
+    built: Built | None = None,
+    ckpt_path: str | None = None,
+    strict_metric: bool = True,
+) -> Outcome:
+    """Fit the config's model and say how that ended.
+
+    Args:
+        config: A checked config.
+        folder: Where `latest.ckpt` and `best.ckpt` go; made when missing.
+        logger: Where metrics go.
+        callbacks: Callbacks beside the config's own and the checkpoints.
+        built: What `prepare` returned; built anew (and seeded) when None.
+        ckpt_path: Checkpoint to go on from.
+        strict_metric: Whether a deciding metric that is never logged is an error.
+
+    Raises:
+        UserError: A checkpoint or the deciding metric is wrong.
+        Exception: Whatever the model, the data or a callback raises.
+    """
+    built = built or prepare(config, ckpt_path=ckpt_path)
+    folder.mkdir(parents=True, exist_ok=True)
+    sweep = config.sweep
+    saver = Checkpoints(folder, sweep.metric, sweep.mode, strict=strict_metric)
+    with quiet(), _flushed_denormals(), remember_signatures():
+        trainer = make_trainer(config, logger, [*callbacks, saver], folder)
+        trainer.fit(built.model, datamodule=built.data, ckpt_path=ckpt_path, weights_only=True)
+    last = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    return Outcome(
+        metrics=saver.best_metrics or last,
+        checkpoint=str(saver.best) if saver.best else None,
+        stop_reason=_stop_reason(trainer),
+        epochs=trainer.current_epoch,
+        steps=trainer.global_step,
+        trainer=trainer,
+    )
+
+
+def evaluate(
+    config: Config, built: Built, stage: str, checkpoint: str | None, logger: Logger | None = None
+) -> dict[str, float]:
+    """`validate` or `test` a model and return the metrics.
+
+    Args:
+        config: The config that built it.
+        built: Model and data.
+        stage: `validate` or `test`.
+        checkpoint: Weights to load first; the model's present ones when None.
+        logger: Where the metrics go.
+    """
+    load_weights(built.model, checkpoint)
+    with quiet(), _flushed_denormals():
+        trainer = make_trainer(config, logger, [], Path.cwd())
+        run = {"validate": trainer.validate, "test": trainer.test}[stage]
+        results = run(built.model, datamodule=built.data, verbose=False)
+    return {name: float(value) for result in results for name, value in result.items()}
+
+
+def predict(config: Config, built: Built, checkpoint: str | None) -> list[Any]:
+    """What `predict_step` returned for each batch of the predict loader."""
+    load_weights(built.model, checkpoint)
+    with quiet(), _flushed_denormals():
+        trainer = make_trainer(config, None, [], Path.cwd())
+        return list(trainer.predict(built.model, datamodule=built.data) or [])
+
+
+def load_weights(model: LightningModule, checkpoint: str | None) -> None:
+    """Put a checkpoint's weights into the model.
+
+    Raises:
+        UserError: The checkpoint is broken or belongs to another network.
+    """
+    if checkpoint is None:
+        return
+    content = read_checkpoint(checkpoint)
+    try:
+        model.load_state_dict(content["state_dict"])
+    except RuntimeError as error:
+        raise UserError(
+            "`ckpt_path` must be a checkpoint of this network, but its weights differ.",
+            str(checkpoint),
+            " ".join(str(error).split())[:500],
+        ) from None
+
+
+def _stop_reason(trainer: Trainer) -> str:
+    done = trainer.max_epochs is not None and 0 <= trainer.max_epochs <= trainer.current_epoch
+    if done or 0 <= trainer.max_steps <= trainer.global_step:
+        return "completed"
+    return "early_stopped" if trainer.should_stop else "budget"
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Silence Lightning's advice about what Paceline chose on purpose."""
+    os.environ.setdefault("PL_DISABLE_TIPS", "1")
+    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            for message in _KNOWN_WARNINGS:
+                warnings.filterwarnings("ignore", message)
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def _flushed_denormals() -> Iterator[None]:
+    """Denormal numbers slow some CPUs down a hundredfold; weights that decay towards 0 become some."""
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
