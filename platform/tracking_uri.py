@@ -8,6 +8,7 @@ raises. So a URI is checked here first, by rules, and then by one short look at 
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import tempfile
 from pathlib import Path
@@ -46,7 +47,7 @@ def resolve_uri(uri: str | None, home: Path) -> str:
     if scheme.partition("+")[0] in _DATABASES:
         return _database(uri)
     if uri and scheme in ("", "file"):
-        path = Path(uri.removeprefix("file:").replace("//", "/")).expanduser().absolute()
+        path = Path(re.sub("^/+", "/", uri.removeprefix("file:"))).expanduser().absolute()
         raise _refused(
             uri,
             "a database or a server, because MLflow has given up file stores",
@@ -81,10 +82,7 @@ def check_store(uri: str) -> None:
 
 def public_uri(uri: str) -> str:
     """The URI without its password, fit for a terminal, a tag or a file."""
-    parts = urlsplit(uri)
-    if not parts.password:
-        return uri
-    return uri.replace(f":{parts.password}@", ":***@", 1)
+    return re.sub(r"(://[^/:@]*):[^/]*@", r"\1:***@", uri, count=1)
 
 
 def _refused(uri: str, rule: str, remedy: str) -> UserError:
