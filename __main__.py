@@ -11,9 +11,10 @@ import os
 import sys
 from typing import Any, TextIO
 
-from .platform.arguments import help_text, parse
+from .platform.arguments import parse
 from .platform.errors import PacelineError
 from .platform.signals import Interrupted
+from .platform.verbs import help_text
 
 # verb -> module with a function of that name, which takes the parsed arguments and returns an
 # object for `--json` and a text for a person. `show` finds sweeps too, so it lives upstairs.
@@ -38,14 +39,10 @@ def main(argv: list[str] | None = None) -> int:
         print(help_text())
         return 0
     if argv[0] == "--version":
-        print(importlib.import_module(__package__).__version__)
+        print(importlib.import_module("paceline").__version__)
         return 0
     if argv[0] == "complete":
-        print(
-            "\n".join(
-                importlib.import_module(".platform.completion", __package__).complete(argv[1:])
-            )
-        )
+        print("\n".join(importlib.import_module("paceline.platform.completion").complete(argv[1:])))
         return 0
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # a config names classes of the folder that one works in
@@ -68,7 +65,7 @@ def _run(argv: list[str], out: TextIO, *, as_json: bool) -> int:
             print(help_text(arguments.verb), file=out)
             return 0
         verb = arguments.verb.name
-        module = importlib.import_module(_HOME_OF[verb], __package__)
+        module = importlib.import_module(f"paceline{_HOME_OF[verb]}")
         result, text, code = getattr(module, f"{verb}_command")(arguments)
         _print(result if as_json else text, out)
         return code

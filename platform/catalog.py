@@ -1,8 +1,8 @@
 """The catalog: what can be named on the command line and in a config, found through entry points.
 
-Our own wings and third parties use the same groups (`paceline.recipes`, `paceline.models`, ...), so this
-module knows no family. It reads names and first docstring lines without importing the code behind
-them: `paceline list` must not wait for torch.
+Our own wings and third parties use the same groups (`paceline.recipes`, `paceline.models`, ...), so
+this module knows no family. It reads names and first docstring lines without importing the code
+behind them: `paceline list` must not wait for torch.
 """
 
 from __future__ import annotations
@@ -80,8 +80,8 @@ def import_path(target: str) -> str:
 # torch's docstrings are templates, and torch takes seconds to import.
 _SAID_OF_TORCH = {
     "torch.optim:SGD": "w <- w - lr g, with momentum as an option (deck, Gradient Descent).",
-    "torch.optim:RMSprop": "Steps divided by a running root mean square (Tieleman and Hinton 2012).",
-    "torch.optim:Adagrad": "Steps divided by the root of all squared gradients (Duchi et al. 2011).",
+    "torch.optim:RMSprop": "Steps over a running root mean square (Tieleman and Hinton 2012).",
+    "torch.optim:Adagrad": "Steps over the root of all squared gradients (Duchi et al. 2011).",
     "torch.optim:Adam": "Momentum and RMSprop with bias correction (Kingma and Ba 2015).",
     "torch.optim:AdamW": "Adam with decoupled weight decay (Loshchilov and Hutter 2019).",
 }

@@ -1,8 +1,8 @@
 """Checkpoints that are whole or not there: latest and best, a SHA-256 beside each, never unpickled.
 
-A new file is written under another name and renamed over the old one. Its digest is listed beside it
-before the rename, together with the old one's, so that whichever of the two a crash leaves behind
-matches a listed digest.
+A new file is written under another name and renamed over the old one. Its digest is listed beside
+it before the rename, together with the old one's, so that whichever of the two a crash leaves
+behind matches a listed digest.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning_fabric.utilities.rank_zero import rank_zero_only
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
-from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from .errors import UserError, must
 from .home import write_atomic
@@ -89,7 +89,7 @@ def _verify(path: Path, where: str) -> None:
                 "ckpt_path", f"the file whose SHA-256 stands in {listed.name}", f"{found[:12]}..."
             ),
             f"{where}: {path}",
-            f"the file was changed or cut short; the other one beside it may be whole: {BEST}, {LATEST}",
+            f"it was changed or cut short; the other one beside it may be whole: {BEST}, {LATEST}",
         )
 
 
@@ -147,7 +147,7 @@ class Checkpoints(Checkpoint):
         self.metric = None
 
     def _save(self, trainer: Trainer) -> None:
-        if trainer.fast_dev_run or self._saved_at == trainer.global_step:
+        if getattr(trainer, "fast_dev_run", False) or self._saved_at == trainer.global_step:
             return
         self._saved_at = trainer.global_step
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}

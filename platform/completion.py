@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 
 from . import catalog
-from .arguments import VERBS, Flag, Verb
 from .errors import PacelineError, unknown
+from .verbs import VERBS, Flag, Verb
 
 _SCRIPTS = {
     "bash": """_paceline() {
@@ -18,7 +18,8 @@ complete -o default -F _paceline paceline""",
     "zsh": """#compdef paceline
 _paceline() { compadd -- ${(f)"$(paceline complete "${(@)words[2,CURRENT]}" 2>/dev/null)"} }
 compdef _paceline paceline""",
-    "fish": """complete -c paceline -f -a '(paceline complete (commandline -opc)[2..-1] (commandline -ct))'""",
+    "fish": """complete -c paceline -f \\
+  -a '(paceline complete (commandline -opc)[2..-1] (commandline -ct))'""",
 }
 
 _KIND_OF_FLAG = {

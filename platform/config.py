@@ -1,7 +1,7 @@
-"""A config: a recipe with the user's changes laid over it, checked whole, and what it builds.
+"""A config: a recipe with the user's changes laid over it, checked whole.
 
-A config is plain data until `resolved` parses it; `build` turns it into a model, a data module and a
-trainer's arguments. The trip to another process is made as plain data (`to_dict`, `from_dict`).
+A config is plain data until `resolved` parses it; `building.build` makes a model and a data module
+of it. The trip to another process is made as plain data (`to_dict`, `from_dict`).
 """
 
 from __future__ import annotations
@@ -14,14 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from jsonargparse import Namespace
-from pytorch_lightning import LightningDataModule, LightningModule
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from . import config_file
 from .catalog import recipe_path
 from .config_check import check_values
 from .config_keys import CLASS_SECTIONS, canonical, full_key, get_key, merge, set_key, short_key
-from .config_parser import argument_names, load_class, parse, parser, resolve_class
+from .config_parser import argument_names, load_class, parse, resolve_class
 from .errors import UserError, must
 from .options import Launch, Sweep, Tracking
 
@@ -56,7 +54,7 @@ class Config:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
     def where(self, key: str) -> str:
-        """Where the user wrote a key: its flag, or `file:line` (of its nearest parent when it has none)."""
+        """Where the user wrote a key: its flag, or `file:line`, its parent's if it has none."""
         key = full_key(key)
         if key in self.origins:
             return self.origins[key]
@@ -74,13 +72,14 @@ class Config:
         Raises:
             UserError: A key, a type or a value is wrong.
         """
-        values = _plain(self._namespace.as_dict())
+        values = _plain(self.namespace.as_dict())
         values.pop("config", None)  # the parser's own --config
         check_values(values, self.where)
         return values
 
     @functools.cached_property
-    def _namespace(self) -> Namespace:
+    def namespace(self) -> Namespace:
+        """What the parser made of the values."""
         return parse(self.values, self.where)
 
     def get(self, key: str, default: Any = None) -> Any:
@@ -134,7 +133,8 @@ class Config:
         for key in sorted(changes, key=lambda k: not k.endswith(".class_path")):
             new.origins[key] = origin or f"--{short_key(key)}"
             section = key.partition(".")[0]
-            if (section in CLASS_SECTIONS and key == f"{section}.class_path") or (section in CLASS_SECTIONS and key == section and isinstance(changes[key], str)):
+            names_class = key == section and isinstance(changes[key], str)
+            if section in CLASS_SECTIONS and (names_class or key == f"{section}.class_path"):
                 new._swap_class(section, changes[key])
             else:
                 new._set(key, changes[key])
@@ -162,71 +162,6 @@ class Config:
                 self.notes.append(f"{name} has no {', '.join(dropped)}: left out")
             arguments = {a: v for a, v in arguments.items() if a in has}
         self.values[section] = {"class_path": path, "init_args": arguments}
-
-    def build(self) -> Built:
-        """Make the data module and the model, which follows the data where the user left it open.
-
-        Raises:
-            UserError: A constructor refuses its arguments.
-        """
-        resolved = self.resolved
-        data = self._make("data", self._namespace) if resolved.get("data") else None
-        namespace = self._namespace.clone()
-        if data is not None and resolved["model"].get("init_args"):
-            self._follow(namespace.model.init_args, data)
-        return Built(
-            model=self._make("model", namespace),
-            data=data,
-            trainer=resolved["trainer"],
-            optimizer=resolved.get("optimizer"),
-            lr_scheduler=resolved.get("lr_scheduler"),
-        )
-
-    def trainer_arguments(self) -> dict[str, Any]:
-        """The trainer's arguments with callbacks, loggers and plugins as objects."""
-        return dict(vars(self._make("trainer", self._namespace)))
-
-    def _make(self, section: str, namespace: Namespace) -> Any:
-        try:
-            return parser().instantiate(Namespace(**{section: namespace[section]}))[section]
-        except (ValueError, TypeError, OSError, MisconfigurationException) as error:
-            cause: BaseException = error
-            while str(cause).startswith("Does not validate") and cause.__cause__:
-                cause = cause.__cause__  # jsonargparse wraps what a constructor raised
-            remedy = "\n".join(getattr(cause, "__notes__", []))
-            raise UserError(str(cause), self._place(section, str(cause)), remedy) from error
-
-    def _place(self, section: str, message: str) -> str:
-        """Where the argument stands that a constructor's message names in backticks."""
-        name = message.partition("`")[2].partition("`")[0]
-        return self.where(f"{section}.init_args.{name}" if name else section)
-
-    def _follow(self, arguments: Namespace, data: LightningDataModule) -> None:
-        for name, value in vars(arguments).items():
-            offered = getattr(data, name, None)
-            if offered is None or name in _OWN_ARGUMENTS:
-                continue
-            if value is None:
-                arguments[name] = list(offered) if isinstance(offered, tuple) else offered
-            elif name in _MUST_AGREE and value != offered:
-                rule = f"{offered!r}, as the data has it (or left out)"
-                raise UserError(must(f"model.{name}", rule, value), self.where(f"model.{name}"))
-
-
-# Names that a model and a data module may both have without one following the other.
-_OWN_ARGUMENTS = {"name", "seed", "batch_size", "augmentation"}
-_MUST_AGREE = {"num_classes", "in_features", "in_channels", "image_size"}
-
-
-@dataclass
-class Built:
-    """What a config builds: the model, the data and what is still plain."""
-
-    model: LightningModule
-    data: LightningDataModule | None
-    trainer: dict[str, Any]
-    optimizer: dict[str, Any] | None
-    lr_scheduler: dict[str, Any] | None
 
 
 def load(

@@ -1,4 +1,4 @@
-"""Rules on values that types cannot tell: a learning rate of -1 is a float, but no learning rate."""
+"""Rules on values that types cannot tell: -1 is a float, but no learning rate."""
 
 from __future__ import annotations
 

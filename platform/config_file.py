@@ -1,4 +1,4 @@
-"""Reading YAML as plain data: no tag builds an object, no key is given twice, every key knows its line.
+"""Reading YAML as plain data: no tag builds an object, each key stands once and knows its line.
 
 PyYAML reads `1e-3` as a string (YAML 1.1 wants a dot); a learning rate is written like that all the
 time, so the number rule here is YAML 1.2's.
@@ -40,7 +40,7 @@ _PlainLoader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+01
 
 
 def parse_value(text: str, where: str) -> Any:
-    """The value of a flag, read as YAML: `0.1`, `[256, 128]`, `null`, `{uniform: [0, 1]}`, `text`."""
+    """The value of a flag, read as YAML: `0.1`, `[256, 128]`, `null`, `text`."""
     try:
         return _PlainLoader(text).get_single_data()
     except yaml.YAMLError as error:
@@ -57,8 +57,8 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
         The mapping, and the line (from 1) of every dotted key in it.
 
     Raises:
-        UserError: The file is missing, empty, binary, huge, malformed, no mapping, gives a key twice,
-            or holds a tag.
+        UserError: The file is missing, empty, binary, huge, malformed or no mapping, gives a key
+            twice, or holds a tag.
     """
     text = _text(path)
     try:

@@ -16,7 +16,7 @@ CLASS_KEYS = ("class_path", "init_args", "dict_kwargs")
 
 
 def full_key(key: str) -> str:
-    """The key with `init_args` put in where it was left out: `optimizer.lr` -> `optimizer.init_args.lr`."""
+    """The key with `init_args` put in: `optimizer.lr` -> `optimizer.init_args.lr`."""
     section, dot, rest = key.partition(".")
     if section not in CLASS_SECTIONS or not dot:
         return key

@@ -1,7 +1,7 @@
 """LightningCLI's own parser, built once a process, with our sections beside Lightning's.
 
-The parser checks every key and type of a config against the signatures of the classes that it names.
-Its messages list every attempt of every union; `explain` turns one into our one sentence.
+The parser checks every key and type of a config against the signatures of the classes that it
+names. Its messages list every attempt of every union; `explain` turns one into our one sentence.
 """
 
 from __future__ import annotations

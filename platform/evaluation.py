@@ -40,7 +40,7 @@ def evaluate(
     """Measure a trained model; the metrics join the run that trained it.
 
     Args:
-        target: Name of a run or sweep (its best trial), or a recipe with `ckpt_path` among the changes.
+        target: Name of a run or sweep (its best trial), or a recipe, with `ckpt_path` changed.
         stage: `validate` or `test`.
         changes: Config changes laid over the run's own config.
         files: YAML files laid over it before.
@@ -108,7 +108,7 @@ def _told(result: RunResult, store: Store | None, started: float) -> RunResult:
 def _find(
     target: str, changes: Changes, files: tuple[str, ...], name: str | None
 ) -> tuple[Config, str, RunResult]:
-    """The config and the checkpoint behind a name or a recipe, and a result that is to be filled."""
+    """The config and the checkpoint behind a name or a recipe, and a result to be filled."""
     changes = dict(changes)
     given = changes.pop("ckpt_path", (None, ""))[0]
     storage = changes.get("launch.storage", (None, ""))[0]
@@ -130,7 +130,7 @@ def _find(
         raise unknown("NAME", target, [*names(storage), *entries("recipes")])
     if not checkpoint:
         raise UserError(
-            "`--ckpt_path` must be given for a recipe or a run without a checkpoint, but is missing.",
+            "`--ckpt_path` must be given where no run has a checkpoint, but is missing.",
             target,
             f"train first: paceline fit {target}",
         )
@@ -160,7 +160,7 @@ def _write(path: Path, batches: list[Any]) -> int:
 
 
 def _columns(batch: Any) -> dict[str, list[Any]]:
-    """Column -> a number for each example, whatever `predict_step` returned: a tensor, several, a dict."""
+    """Column -> a number for each example, whatever shape `predict_step` returned them in."""
     if not isinstance(batch, Mapping):
         parts = list(batch) if isinstance(batch, (list, tuple)) else [batch]
         batch = {f"output{i}" if len(parts) > 1 else "output": part for i, part in enumerate(parts)}

@@ -12,7 +12,8 @@ from pathlib import Path
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Callback
 
-from .config import Built, Config
+from .building import Built
+from .config import Config
 from .tracking import Store
 from .tracking_artifacts import finish_artifacts
 from .tracking_logger import RunLogger

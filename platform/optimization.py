@@ -1,8 +1,8 @@
 """The optimizer and the schedule of a config, handed to Lightning.
 
-An optimizer that needs the modules and not only their parameters (K-FAC) has `attach(module)`, called
-here. A schedule that counts in optimizer steps says so with `interval = "step"`, and one whose
-`total_steps` is left open learns it from the trainer.
+An optimizer that needs the modules and not only their parameters (K-FAC) has `attach(module)`,
+called here. A schedule that counts in optimizer steps says so with `interval = "step"`, and one
+whose `total_steps` is left open learns it from the trainer.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ def set_optimizer(model: LightningModule, optimizer: Spec | None, schedule: Spec
             raise UserError("`optimizer` must be given when `lr_scheduler` is, but is missing.")
         if not own and model.automatic_optimization and any(True for _ in model.parameters()):
             raise UserError(
-                f"`optimizer` must be given, as {type(model).__name__} has none of its own, but is missing.",
-                "",
+                "`optimizer` must be given, but is missing.",
+                f"{type(model).__name__} has none of its own",
                 "--optimizer Adam --optimizer.lr 1e-3",
             )
         return
@@ -66,7 +66,7 @@ def check_optimizer(model: nn.Module, optimizer: Spec | None, where: str = "") -
 
 
 def make_optimizer(model: nn.Module, spec: Spec) -> Optimizer:
-    """The optimizer over the parameters that train; fused where torch can and nobody chose otherwise.
+    """The optimizer over the parameters that train; fused where torch can, if left open.
 
     A fused step is one kernel instead of a handful for each parameter: 2 to 4 times faster on small
     networks, equal to the loop up to rounding.

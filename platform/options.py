@@ -1,4 +1,4 @@
-"""The sections of a config that are ours: `launch`, `tracking` and `sweep`, beside LightningCLI's own."""
+"""The sections of a config that are ours, beside LightningCLI's: `launch`, `tracking`, `sweep`."""
 
 from __future__ import annotations
 

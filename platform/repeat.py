@@ -13,6 +13,8 @@ from .home import claim, free_name, write_atomic, write_state
 from .result import RunResult
 from .runs import fit_config, open_store
 from .signals import Interrupted
+from .tracking import Store
+from .tracking_writer import MetricWriter
 
 
 def mean_and_interval(values: list[float], confidence: float = 0.95) -> tuple[float, float]:
@@ -44,8 +46,8 @@ def fit_seeds(
         command: The command line, for the notes.
 
     Returns:
-        Mean of each metric and, as `METRIC_ci95`, the half-width of its 95 % interval; `extra` lists
-        the runs. The checkpoint is that of the run whose deciding metric is best.
+        Mean of each metric and, as `METRIC_ci95`, the half-width of its 95 % interval; `extra`
+        lists the runs. The checkpoint is that of the run whose deciding metric is best.
     """
     storage = config.launch.storage
     name = name or free_name(config.recipe, storage)
@@ -93,9 +95,7 @@ def _summarise(result: RunResult, runs: list[RunResult], config: Config) -> None
     result.extra = {"runs": [run.as_dict() for run in runs]}
 
 
-def _log(store, result: RunResult) -> None:
-    from .tracking_writer import MetricWriter
-
+def _log(store: Store, result: RunResult) -> None:
     writer = MetricWriter(store.uri, result.run_id)
     writer.add({k: v for k, v in result.metrics.items() if not math.isnan(v)}, 0)
     writer.close()

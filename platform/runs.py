@@ -1,4 +1,4 @@
-"""`paceline.fit` and the other single runs: claim a name, prepare, record, train, tell how it ended."""
+"""`paceline.fit`: claim a name, prepare, record, train, tell how it ended."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from typing import Any
 from pytorch_lightning.callbacks import Callback
 
 from . import training
-from .arguments import VERBS
-from .config import Built, Config, load
+from .building import Built
+from .config import Config, load
 from .errors import PacelineError, RunError, UserError, must
 from .home import claim, free_name, home, write_atomic, write_state
 from .launch import train
@@ -24,6 +24,7 @@ from .result import RunResult
 from .signals import Interrupted, interruptible
 from .tracking import Store
 from .tracking_uri import resolve_uri
+from .verbs import VERBS
 
 # Lightning starts the other ranks of a native DDP run as copies of this command; they join by this.
 _JOIN = "PACELINE_JOIN"

@@ -20,9 +20,10 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.callbacks import Checkpoint as LightningCheckpoint
 from pytorch_lightning.loggers import Logger
 
+from .building import Built, build, trainer_arguments
 from .checkpoints import Checkpoints
 from .checkpoints import read as read_checkpoint
-from .config import Built, Config
+from .config import Config
 from .errors import UserError
 from .optimization import check_optimizer, set_optimizer
 from .step_overhead import QuietProfiler, remember_signatures
@@ -70,7 +71,7 @@ def prepare(config: Config, *, ckpt_path: str | None = None) -> Built:
     if config.seed is not None:
         seed_everything(config.seed, workers=True, verbose=False)
     with quiet():
-        built = config.build()
+        built = build(config)
         check_optimizer(built.model, built.optimizer, config.where("optimizer"))
         set_optimizer(built.model, built.optimizer, built.lr_scheduler)
         make_trainer(config, None, [], Path.cwd())
@@ -93,7 +94,7 @@ def make_trainer(
     Raises:
         UserError: Lightning refuses a combination of arguments.
     """
-    arguments = config.trainer_arguments()
+    arguments = trainer_arguments(config)
     theirs = arguments["callbacks"] or []
     theirs = list(theirs) if isinstance(theirs, (list, tuple)) else [theirs]
     loggers = arguments["logger"]
@@ -240,7 +241,7 @@ def quiet() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _flushed_denormals() -> Iterator[None]:
-    """Denormal numbers slow some CPUs down a hundredfold; weights that decay towards 0 become some."""
+    """Denormal numbers slow some CPUs a hundredfold; weights that decay towards 0 become some."""
     torch.set_flush_denormal(True)
     try:
         yield

@@ -1,0 +1,157 @@
+"""The command's verbs and their flags, as one table; `--help` is written from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Flag:
+    """One short flag.
+
+    Args:
+        name: As written after `--`, with dashes.
+        help: One line.
+        key: Config key that it sets; None: an option of the verb itself.
+        metavar: What the value is called; None: the flag takes no value.
+        is_list: The value is split at commas.
+    """
+
+    name: str
+    help: str
+    key: str | None = None
+    metavar: str | None = "VALUE"
+    is_list: bool = False
+
+
+_CONFIG = (
+    Flag("seed", "seed of everything random", "seed_everything", "INT"),
+    Flag("data", "another data set; sizes of the model follow it", "data.class_path", "NAME"),
+    Flag("model", "another model class", "model.class_path", "NAME"),
+    Flag("optimizer", "another optimizer", "optimizer.class_path", "NAME"),
+    Flag("lr-scheduler", "another learning-rate schedule", "lr_scheduler.class_path", "NAME"),
+    Flag("workers", "worker processes of each run", "launch.num_workers", "INT"),
+    Flag("address", "Ray cluster: auto, host:6379", "launch.address", "ADDRESS"),
+    Flag("cpus-per-worker", "CPU cores that a worker reserves", "launch.cpus_per_worker", "NUMBER"),
+    Flag("gpus-per-worker", "GPUs that a worker reserves", "launch.gpus_per_worker", "NUMBER"),
+    Flag("storage", "folder for state and checkpoints", "launch.storage", "DIR"),
+    Flag("tracking-uri", "MLflow store or server", "tracking.uri", "URI"),
+    Flag("experiment", "MLflow experiment", "tracking.experiment", "NAME"),
+)
+COMMON = (
+    Flag("json", "one JSON object on standard output, the rest on standard error", None, None),
+    Flag("help", "this text", None, None),
+)
+_RECIPE = (
+    Flag("name", "name of the run; default RECIPE-YYYYMMDD-n", None, "NAME"),
+    Flag("config", "another YAML file laid over the recipe (may be repeated)", None, "FILE"),
+    Flag("print-config", "print the whole config and stop", None, None),
+)
+_CKPT = (Flag("ckpt-path", "checkpoint to load", "ckpt_path", "FILE"),)
+_SWEEP = (
+    Flag("trials", "configurations to try", "sweep.trials", "INT"),
+    Flag("vary", "knobs to vary, the others stay", "sweep.vary", "KNOB,KNOB", is_list=True),
+    Flag("search", "random or grid", "sweep.search", "NAME"),
+    Flag("scheduler", "asha or none", "sweep.scheduler", "NAME"),
+    Flag("metric", "metric that decides", "sweep.metric", "NAME"),
+    Flag("mode", "min or max", "sweep.mode", "MODE"),
+    Flag("max-time", "budget in seconds", "sweep.max_time_s", "SECONDS"),
+)
+_SEEDS = (Flag("seeds", "repeat with this many seeds; report mean and interval", None, "INT"),)
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One verb of the command.
+
+    Args:
+        name: What the user types.
+        help: One line.
+        positional: Names of its positional arguments; a trailing `?` makes one optional.
+        flags: Its short flags.
+        takes_keys: Whether dotted config keys may be given.
+    """
+
+    name: str
+    help: str
+    positional: tuple[str, ...] = ()
+    flags: tuple[Flag, ...] = ()
+    takes_keys: bool = False
+
+
+VERBS = {
+    verb.name: verb
+    for verb in (
+        Verb("list", "what can be run: recipes, models, data, optimizers, ...", ("KIND?",)),
+        Verb("fit", "train once", ("RECIPE",), (*_RECIPE, *_SEEDS, *_CONFIG, *_CKPT), True),
+        Verb(
+            "validate",
+            "measure on the validation set",
+            ("NAME",),
+            (*_RECIPE, *_CONFIG, *_CKPT),
+            True,
+        ),
+        Verb("test", "measure on the test set", ("NAME",), (*_RECIPE, *_CONFIG, *_CKPT), True),
+        Verb("predict", "write predictions", ("NAME",), (*_RECIPE, *_CONFIG, *_CKPT), True),
+        Verb(
+            "sweep",
+            "search over a recipe's space",
+            ("RECIPE",),
+            (*_RECIPE, *_SWEEP, *_CONFIG),
+            True,
+        ),
+        Verb(
+            "show",
+            "table and best trial of a sweep, or a run's result",
+            ("NAME",),
+            (Flag("storage", "folder of runs", "launch.storage", "DIR"),),
+        ),
+        Verb(
+            "ui",
+            "MLflow's page on the store in use",
+            (),
+            (
+                Flag("port", "port on 127.0.0.1; default 5000", None, "INT"),
+                Flag("tracking-uri", "MLflow store", "tracking.uri", "URI"),
+            ),
+        ),
+        Verb(
+            "data",
+            "list, get or verify data sets",
+            ("ACTION", "NAME?"),
+            (Flag("data-dir", "folder to look in first", None, "DIR"),),
+        ),
+        Verb("completion", "print the shell's completion script: bash, zsh or fish", ("SHELL",)),
+    )
+}
+
+
+def help_text(verb: Verb | None = None) -> str:
+    """The text of `paceline --help`, or of one verb's `--help`."""
+    if verb is None:
+        width = max(map(len, VERBS)) + 2
+        lines = [f"  {v.name:<{width}}{v.help}" for v in VERBS.values()]
+        return "\n".join(
+            [
+                "paceline: train and sweep Lightning modules on Ray, with a true record in MLflow",
+                "",
+                "  paceline sweep mlp            sweep the default recipe on this machine",
+                "  paceline ui                   look at it in MLflow",
+                "",
+                *lines,
+                "",
+                "paceline VERB --help tells a verb's flags.",
+            ]
+        )
+    positional = " ".join(f"[{n[:-1]}]" if n.endswith("?") else n for n in verb.positional)
+    flags = [*verb.flags, *COMMON]
+    shown = [f"--{f.name}" + (f" {f.metavar}" if f.metavar else "") for f in flags]
+    width = max(map(len, shown)) + 2
+    lines = [f"paceline {verb.name} {positional}: {verb.help}", ""]
+    lines += [f"  {s:<{width}}{f.help}" for s, f in zip(shown, flags, strict=True)]
+    if verb.takes_keys:
+        lines += [
+            "",
+            "Any key of the config: --model.dropout 0.2 --optimizer.lr 3e-4 --trainer.max_epochs 5",
+        ]
+    return "\n".join(lines)
