@@ -1,0 +1,37 @@
+# Each target installs what it needs into .venv first; none needs a GPU, root or a server.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: sweep ui test check bench clean
+
+sweep: .venv/installed  ## sweep the default recipe with live progress
+	$(BIN)/paceline sweep mlp
+	@echo
+	@echo "Browse it: make ui, then open http://127.0.0.1:5000"
+
+ui: .venv/installed  ## MLflow's page on the store in use
+	$(BIN)/paceline ui
+
+test: .venv/tested  ## all tests but the slow ones
+	$(BIN)/python -m pytest -m "not slow"
+
+check: .venv/tested  ## lint, format, types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	@mkdir -p build/types && ln -sfn ../.. build/types/paceline
+	$(BIN)/pyright
+
+bench: .venv/tested  ## side-by-side benchmarks, one JSON line each; minutes
+	@for file in tests/benchmarks/[a-z]*.py; do $(BIN)/python $$file || exit 1; done
+
+clean:  ## forget the installation and what was built
+	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+.venv/tested: .venv/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test]"
+	@touch $@
