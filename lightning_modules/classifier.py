@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from .blocks import losses
 from .blocks.checks import require, require_one_of
 from .blocks.regularizers import REGULARIZERS, elastic_net, l1, l2, regularized_weights
+from .exact_resume import ExactResume
 from .lean_step import LeanStep
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class Tally:
         self.confusion.scatter_add_(0, cell, torch.ones_like(cell))
 
 
-class Classifier(LeanStep, pl.LightningModule):
+class Classifier(LeanStep, ExactResume, pl.LightningModule):
     """Learns to give the correct class the highest score.
 
     Batches are (x, labels): x float, shaped as the network takes it, labels int64 (B,).
