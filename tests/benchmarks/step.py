@@ -1,0 +1,223 @@
+"""Side by side: samples per second of `fit` against the tutorial's loop and a hand-tuned one.
+
+Three ways to train the same MLP (784-256-128-10, Adam) on the same images with the same seed, batch
+size and threads:
+
+- `ours`: `paceline.platform.launch.train`, as `paceline fit` calls it: every Lightning hook, the
+  record in MLflow on SQLite, system metrics, checkpoints;
+- `tutorial`: a Dataset that opens each picture with PIL and transforms it, a DataLoader, a loop;
+- `tuned`: a loop over float tensors in memory with fused Adam and `index_select`.
+
+Measured is each epoch's training part, from before its first batch until after its last. Rounds
+alternate the order, and each round trains anew. All sides end at the same test accuracy up to
+noise, which is printed.
+
+    python tests/benchmarks/step.py [--rounds 3] [--epochs 2] [--batch-size 64 512]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from paceline.platform.config import load
+from paceline.platform.launch import train
+from paceline.platform.tracking import Store
+from paceline.platform.training import prepare
+from PIL import Image
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.callbacks import Callback
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.utils.data import DataLoader, Dataset
+
+MEAN, STD = 0.2860, 0.3530
+Split = tuple[Tensor, Tensor]
+
+
+@dataclass
+class Measured:
+    """Seconds of each epoch's training part, and the test accuracy after the last."""
+
+    seconds: list[float]
+    accuracy: float
+
+
+class EpochClock(Callback):
+    """Takes the time of the training part of each epoch."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._began = time.perf_counter()
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: object,
+        batch: object,
+        batch_idx: int,
+    ) -> None:
+        if trainer.is_last_batch:
+            self.seconds.append(time.perf_counter() - self._began)
+
+
+class Pictures(Dataset):
+    """The tutorial's data set: one picture at a time, through PIL and a transform."""
+
+    def __init__(self, images: np.ndarray, labels: np.ndarray):
+        self.images, self.labels = images, labels
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        picture = Image.fromarray(self.images[index], mode="L")
+        values = torch.from_numpy(np.array(picture, copy=True)).float().div(255)
+        return (values.unsqueeze(0) - MEAN) / STD, int(self.labels[index])
+
+
+def network() -> nn.Module:
+    return nn.Sequential(
+        nn.Flatten(),
+        nn.Linear(784, 256),
+        nn.ReLU(),
+        nn.Linear(256, 128),
+        nn.ReLU(),
+        nn.Linear(128, 10),
+    )
+
+
+def ours(training: Split, test: Split, batch_size: int, epochs: int) -> Measured:
+    with tempfile.TemporaryDirectory() as folder:
+        changes = {
+            "model.hidden_sizes": [256, 128],
+            "model.dropout": 0.0,
+            "data.batch_size": batch_size,
+            "data.augmentation": "none",
+            "optimizer.class_path": "Adam",
+            "optimizer.lr": 1e-3,
+            "optimizer.weight_decay": 0.0,
+            "lr_scheduler": None,
+            "trainer.max_epochs": epochs,
+            "seed_everything": 1,
+        }
+        config = load("mlp-fashion-mnist", {k: (v, "benchmark") for k, v in changes.items()})
+        store = Store(f"sqlite:///{folder}/mlflow.db", "step").open()
+        clock, built = EpochClock(), prepare(config)
+        run_id = store.create_run("step")
+        train(
+            config,
+            store_uri=store.uri,
+            run_id=run_id,
+            folder=Path(folder, "run"),
+            callbacks=[clock],
+            built=built,
+        )
+        store.finish(run_id, "finished")
+        model = built.model.eval()
+        with torch.no_grad():
+            return Measured(clock.seconds, accuracy(model, test))
+
+
+def tuned(training: Split, test: Split, batch_size: int, epochs: int) -> Measured:
+    images, labels = training
+    inputs = (images.float().div(255) - MEAN).div(STD).reshape(len(images), -1)  # (N, 784)
+    torch.manual_seed(1)
+    model, seconds = network(), []
+    adam = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
+    for _ in range(epochs):
+        began = time.perf_counter()
+        order = torch.randperm(len(inputs))
+        for start in range(0, len(inputs), batch_size):
+            index = order[start : start + batch_size]
+            loss = cross_entropy(
+                model(inputs.index_select(0, index)), labels.index_select(0, index)
+            )
+            adam.zero_grad()
+            loss.backward()
+            adam.step()
+        seconds.append(time.perf_counter() - began)
+    return Measured(seconds, accuracy(model, test))
+
+
+def tutorial(training: Split, test: Split, batch_size: int, epochs: int) -> Measured:
+    data = Pictures(training[0].squeeze(1).numpy(), training[1].numpy())
+    torch.manual_seed(1)
+    model, seconds = network(), []
+    adam = torch.optim.Adam(model.parameters(), lr=1e-3)
+    loader = DataLoader(data, batch_size=batch_size, shuffle=True)
+    for _ in range(epochs):
+        began = time.perf_counter()
+        for inputs, labels in loader:
+            loss = cross_entropy(model(inputs), labels)
+            adam.zero_grad()
+            loss.backward()
+            adam.step()
+        seconds.append(time.perf_counter() - began)
+    return Measured(seconds, accuracy(model, test))
+
+
+def accuracy(model: nn.Module, test: Split) -> float:
+    inputs = (test[0].float().div(255) - MEAN).div(STD)  # (N, 1, 28, 28)
+    with torch.no_grad():
+        return (model(inputs).argmax(1) == test[1]).float().mean().item()
+
+
+def measure(batch_size: int, rounds: int, epochs: int) -> dict[str, object]:
+    """Alternate the three sides and give the ratios of their speeds, round by round."""
+    data: Any = prepare(load("mlp-fashion-mnist")).data
+    splits = data.load()  # bytes (N, 1, 28, 28), as the files hold them
+    training = splits.train.inputs, splits.train.targets
+    test = splits.test.inputs, splits.test.targets
+    sides: dict[str, Callable[..., Measured]] = {"ours": ours, "tuned": tuned, "tutorial": tutorial}
+    runs: dict[str, list[Measured]] = {name: [] for name in sides}
+    for number in range(rounds):
+        order = list(sides) if number % 2 == 0 else list(sides)[::-1]
+        for name in order:
+            runs[name].append(sides[name](training, test, batch_size, epochs))
+    best = {name: [min(m.seconds) for m in measured] for name, measured in runs.items()}
+    answer: dict[str, object] = {
+        "benchmark": "step",
+        "batch_size": batch_size,
+        "threads": torch.get_num_threads(),
+        "rounds": rounds,
+        "samples_per_second": {
+            name: round(len(training[0]) / statistics.median(s)) for name, s in best.items()
+        },
+        "test_accuracy": {
+            name: round(statistics.fmean(m.accuracy for m in measured), 4)
+            for name, measured in runs.items()
+        },
+    }
+    for peer in ("tuned", "tutorial"):
+        ratios = [theirs / mine for mine, theirs in zip(best["ours"], best[peer], strict=True)]
+        answer[f"ratio_to_{peer}"] = round(statistics.median(ratios), 3)
+        answer[f"spread_to_{peer}"] = [round(min(ratios), 3), round(max(ratios), 3)]
+    return answer
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--batch-size", type=int, nargs="+", default=[64, 512])
+    arguments = parser.parse_args()
+    torch.set_flush_denormal(True)
+    for batch_size in arguments.batch_size:
+        print(json.dumps(measure(batch_size, arguments.rounds, arguments.epochs)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
