@@ -160,6 +160,7 @@ def test_policies_act_in_the_order_written():
 def test_every_way_of_writing_a_policy_means_the_same():
     assert parse(None, PICTURE) == parse("none", PICTURE) == parse([], PICTURE) == []
     assert parse("shift", PICTURE) == parse({"shift": 2}, PICTURE) == [("shift", 2)]
+    assert parse({"shift": 2.0}, PICTURE) == [("shift", 2)]  # what a config's parser makes of 2
     expected = [("shift", 3), ("flip", 0.5)]
     assert parse({"shift": 3, "flip": 0.5}, PICTURE) == expected
     assert parse([{"shift": 3}, "flip"], PICTURE) == expected

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -265,6 +268,31 @@ def test_resumed_with_a_limit_on_batches_starts_the_next_epoch_at_its_beginning(
 def test_overfitting_visits_the_same_batches_each_epoch(tmp_path):
     seen = listen(tmp_path, epochs=2, overfit_batches=2)
     assert seen[:2] == seen[2:] == [list(range(8)), list(range(8, 16))]
+
+
+ONE_PROCESS = """
+import json, sys
+import torch.distributed as dist
+from paceline.lightning_modules.data.digits import Digits
+
+store, rank = sys.argv[1], int(sys.argv[2])
+dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
+data = Digits(batch_size=8)
+train, val = data.train_dataloader(), data.val_dataloader()
+shards = [train.batch_sampler.indices().tolist(), val.batch_sampler.indices().tolist()]
+print(json.dumps([len(train), sum(1 for _ in train), *shards]))
+dist.destroy_process_group()
+"""
+
+
+def test_real_processes_share_the_samples_among_them(tmp_path):
+    commands = [[sys.executable, "-c", ONE_PROCESS, str(tmp_path / "store"), rank] for rank in "01"]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE) for command in commands]
+    answers = [json.loads(process.communicate(timeout=120)[0]) for process in running]
+    (length, batches, *first), (other_length, _, *second) = answers
+    assert length == other_length == batches == 79
+    assert set(first[0]) | set(second[0]) == set(range(1258))
+    assert sorted(first[1] + second[1]) == list(range(179))
 
 
 def test_evaluation_is_in_storage_order_and_complete():
