@@ -165,5 +165,5 @@ class MLP(Classifier):
 
         first = next(m for m in self.network if isinstance(m, nn.Linear))  # pyright: ignore[reportGeneralTypeIssues]
         weight = first.weight.detach().cpu()[:64].numpy()
-        figure = pictures.templates(weight.reshape(-1, *self.example_shape))
+        figure = pictures.filters(weight.reshape(-1, *self.example_shape))
         return super().figures() | {"first_layer": figure}

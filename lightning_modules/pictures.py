@@ -37,37 +37,72 @@ def confusion_matrix(counts: np.ndarray, class_names: Sequence[str]) -> Figure:
     return figure
 
 
-def templates(weights: np.ndarray, names: Sequence[str] = ()) -> Figure:
-    """Weights of units in the shape of what they look at: images or signals.
+def templates(weights: np.ndarray, names: Sequence[str]) -> Figure:
+    """Weights of classes in the shape of what they look at, a titled picture each.
 
     Args:
-        weights: (N, C, H, W) with one, three or other numbers of channels, or (N, D).
-        names: N titles, or none.
+        weights: Images (N, C, H, W) or signals (N, D).
+        names: N titles.
     """
     columns = math.ceil(math.sqrt(len(weights)))
     rows = math.ceil(len(weights) / columns)
-    figure = Figure(figsize=(1.3 * columns, (1.5 if names else 1.3) * rows), layout="constrained")
+    figure = Figure(figsize=(1.3 * columns, 1.5 * rows), layout="constrained")
     grid = list(figure.subplots(rows, columns, squeeze=False).flat)
-    limit = max(float(np.abs(weights).max()), 1e-12)  # one scale, so that units can be compared
+    limit = _limit(weights)
     for axes in grid:
         axes.set_axis_off()
-    for index, (axes, weight) in enumerate(zip(grid, weights, strict=False)):
-        _draw_template(axes, weight, limit)
-        if names:
-            axes.set_title(names[index], fontsize=8)
+    for axes, weight, name in zip(grid, weights, names, strict=False):
+        axes.set_title(name, fontsize=8)
+        if weight.ndim == 3:
+            _show(axes, weight, limit)
+        else:
+            axes.plot(weight.ravel(), linewidth=1)
+            axes.axhline(0, color="gray", linewidth=0.5)
+            axes.set_ylim(-limit, limit)
     return figure
 
 
-def _draw_template(axes: Axes, weight: np.ndarray, limit: float) -> None:
-    """Draw a signal (D,) as a line, an image (C, H, W) in colour or red to blue."""
-    if weight.ndim != 3:
-        axes.plot(weight.ravel(), linewidth=1)
-        axes.axhline(0, color="gray", linewidth=0.5)
-        axes.set_ylim(-limit, limit)
-    elif len(weight) == 3:
-        axes.imshow((weight.transpose(1, 2, 0) / limit + 1) / 2)
+def filters(weights: np.ndarray) -> Figure:
+    """Weights of many units in one picture: images side by side, signals one above the other.
+
+    Args:
+        weights: Images (N, C, H, W) or signals (N, D).
+    """
+    figure = Figure(figsize=(6, 6), layout="constrained")
+    axes = figure.add_subplot()
+    if weights.ndim == 4:
+        axes.set_axis_off()
+        _show(axes, _mosaic(weights), _limit(weights))
     else:
-        axes.imshow(weight.mean(0), cmap="RdBu_r", vmin=-limit, vmax=limit)
+        signals = weights.reshape(1, len(weights), -1)  # (1, N, D)
+        _show(axes, signals, _limit(weights))
+        axes.set_aspect("auto")
+        axes.set(xlabel="input", ylabel="unit")
+    return figure
+
+
+def _limit(weights: np.ndarray) -> float:
+    """One scale for all units, so that they can be compared."""
+    return max(float(np.abs(weights).max()), 1e-12)
+
+
+def _mosaic(images: np.ndarray) -> np.ndarray:
+    """Tile (N, C, H, W) into one image (C, rows * (H + 1), columns * (W + 1)), zeros between."""
+    columns = math.ceil(math.sqrt(len(images)))
+    rows = math.ceil(len(images) / columns)
+    missing = rows * columns - len(images)
+    padded = np.pad(images, ((0, missing), (0, 0), (0, 1), (0, 1)))
+    channels, height, width = padded.shape[1:]
+    tiles = padded.reshape(rows, columns, channels, height, width).transpose(2, 0, 3, 1, 4)
+    return tiles.reshape(channels, rows * height, columns * width)
+
+
+def _show(axes: Axes, image: np.ndarray, limit: float) -> None:
+    """Draw (3, H, W) in its colours and (C, H, W) from blue (minus) over white to red (plus)."""
+    if len(image) == 3:
+        axes.imshow((image.transpose(1, 2, 0) / limit + 1) / 2)
+    else:
+        axes.imshow(image.mean(0), cmap="RdBu_r", vmin=-limit, vmax=limit)
 
 
 def hyperplane(
