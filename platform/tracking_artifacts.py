@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -127,8 +129,6 @@ def log_mlflow_model(
         The model's URI, `models:/m-...`; `runs:/RUN_ID/model` finds it too.
     """
     from mlflow.entities import LoggedModelOutput
-    from mlflow.models import Model
-    from mlflow.pytorch import save_model
 
     module = _exportable(module, checkpoint)
     installed = versions()
@@ -138,27 +138,40 @@ def log_mlflow_model(
         logged = store.client.create_logged_model(experiment, "model", source_run_id=run_id)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "model")
-            save_model(
-                module,
-                path,
-                mlflow_model=Model(
-                    artifact_path=logged.artifact_location, run_id=run_id, model_id=logged.model_id
-                ),
-                signature=signature,
-                input_example=_arrays(module.example_input_array),
-                pip_requirements=needed,
-                serialization_format="pt2",
-            )
+            identity = {
+                "artifact_path": logged.artifact_location,
+                "run_id": run_id,
+                "model_id": logged.model_id,
+            }
+            _save(module, path, identity, signature, needed)
             store.client.log_model_artifacts(logged.model_id, str(path))
         store.client.finalize_logged_model(logged.model_id, "READY")
         store.client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, 0)])
     return f"models:/{logged.model_id}"
 
 
+def _save(
+    module: Any, path: Path, identity: dict[str, Any], signature: Any, needed: list[str]
+) -> None:
+    with warnings.catch_warnings():
+        # MLflow warns of types in its own agents when this part of it is imported.
+        warnings.simplefilter("ignore")
+        from mlflow.models import Model
+        from mlflow.pytorch import save_model
+
+        save_model(
+            module,
+            path,
+            mlflow_model=Model(**identity),
+            signature=signature,
+            input_example=_arrays(module.example_input_array),
+            pip_requirements=needed,
+            serialization_format="pt2",
+        )
+
+
 def _exportable(module: Any, checkpoint: str | None) -> Any:
     """A copy on the CPU, in evaluation mode, without its trainer, with the checkpoint's weights."""
-    import copy
-
     import torch
 
     trainer, module._trainer = getattr(module, "_trainer", None), None

@@ -67,6 +67,9 @@ MAX_NAME_CHARS = 250
 
 # Alembic reports each migration; a fresh store has several dozen.
 logging.getLogger("alembic").setLevel(logging.WARNING)
+# These two print what they also raise, with a traceback or at each retry; we tell it once.
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
 
 
 @functools.cache

@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import sqlite3
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from .errors import UserError
@@ -45,14 +47,38 @@ def _create_sqlite(path: Path, artifact_root: Path) -> None:
 
     with tempfile.TemporaryDirectory(prefix=".mlflow-", dir=path.parent) as folder:
         fresh = Path(folder) / "mlflow.db"
-        store = SqlAlchemyStore(f"sqlite:///{fresh}", artifact_root.absolute().as_uri())
-        store.engine.dispose()
+        with _unsynchronized():
+            store = SqlAlchemyStore(f"sqlite:///{fresh}", artifact_root.absolute().as_uri())
+            store.engine.dispose()
         # The mode is kept in the file: with a write-ahead log, readers (the pages, `show`) and a
-        # writer no longer wait for each other, and a commit does not wait for the disk twice.
+        # writer no longer wait for each other, and a commit waits for the disk once.
         connection = sqlite3.connect(fresh)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.close()
+        with fresh.open("rb+") as file:
+            os.fsync(file.fileno())
         try:
             os.link(fresh, path)
         except FileExistsError:
-            return
+            return  # the other process's store is as good as ours
+        except OSError:  # a file system without hard links
+            fresh.rename(path)
+
+
+@contextmanager
+def _unsynchronized() -> Iterator[None]:
+    """Let new connections leave the disk in peace.
+
+    Each of the migrations commits, and each commit waits for the disk, seconds on a busy one. A
+    store that nobody sees yet need not survive a crash.
+    """
+    from sqlalchemy import Engine, event
+
+    def relax(connection: sqlite3.Connection, _: object) -> None:
+        connection.execute("PRAGMA synchronous = OFF")
+
+    event.listen(Engine, "connect", relax)
+    try:
+        yield
+    finally:
+        event.remove(Engine, "connect", relax)

@@ -18,12 +18,20 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
-from .tracking_client import MAX_METRICS, Metric, MlflowException, connect, entity_name, now_ms
+from .tracking_client import (
+    MAX_METRICS,
+    Metric,
+    MlflowException,
+    connect,
+    entity_name,
+    now_ms,
+    reason,
+)
 
 logger = logging.getLogger("paceline.tracking")
 
-# Sent again, these would be refused again: the batch itself is at fault, not the store.
-_REFUSED = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "MALFORMED_REQUEST"}
+# The largest step a store's 64-bit column holds.
+_MAX_STEP = 2**63 - 1
 
 
 class MetricWriter:
@@ -36,11 +44,15 @@ class MetricWriter:
         uri: What `resolve_uri` returned.
         run_id: A run that exists and is RUNNING.
         interval_s: Seconds between two batches when fewer than 1,000 points wait.
+
+    Attributes:
+        error: Why the store did not take the last batch; `None` when it did.
+        num_written: How many points have arrived.
     """
 
     def __init__(self, uri: str, run_id: str, *, interval_s: float = 1.0):
         self.uri, self.run_id, self.interval_s = uri, run_id, interval_s
-        self.error: Exception | None = None
+        self.error: MlflowException | None = None
         self.num_written = 0
         self._rows: deque[tuple[int, int, dict[str, Any]]] = deque()
         self._backlog: deque[list[Metric]] = deque()
@@ -56,7 +68,7 @@ class MetricWriter:
         atexit.register(self.close)
 
     def add(self, metrics: Mapping[str, Any], step: int) -> None:
-        """Take one step's metrics; they carry the time of this call.
+        """Take one step's metrics; they carry the time of this call. After `close`: nothing.
 
         Args:
             metrics: Name -> number. A tensor of one element is taken by value: a later change of it
@@ -64,6 +76,8 @@ class MetricWriter:
                 thread, so that training does not wait for the device.
             step: The step they belong to.
         """
+        if self._closing.is_set():
+            return
         row = {name: _hold(value) for name, value in metrics.items()}
         self._rows.append((now_ms(), step, row))
         self._num_gathered += len(row)
@@ -91,10 +105,10 @@ class MetricWriter:
         self._flushes.append(done)
         self._wake.set()
         done.wait(timeout_s)
-        return done.is_set() and not self._backlog
+        return done.is_set() and self.error is None
 
     def close(self, timeout_s: float = 30.0) -> bool:
-        """Send the rest and end the thread. What is added later is left out.
+        """Send the rest and end the thread.
 
         Args:
             timeout_s: How long to wait at most.
@@ -126,7 +140,7 @@ class MetricWriter:
             while self._backlog and self._send(self._backlog[0]):
                 self._backlog.popleft()
         except Exception as error:  # the thread must outlive whatever happens here
-            self._tell("writer", f"Metrics could not be written: {error!r}", error)
+            self._tell("writer", f"Metrics could not be written: {error!r}")
         for done in asked:
             done.set()
 
@@ -142,11 +156,14 @@ class MetricWriter:
                     self._backlog[-1].append(metric)
 
     def _metric(self, name: str, value: Any, time_ms: int, step: int) -> Metric | None:
+        # Whatever MLflow would refuse is mended or left out here: one refused point would keep the
+        # whole batch from being written.
         try:
-            return Metric(entity_name(name), float(value), time_ms, int(step))
-        except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+            step = max(-_MAX_STEP, min(_MAX_STEP, int(step)))
+            return Metric(entity_name(name), float(value), time_ms, step)
+        except (TypeError, ValueError, RuntimeError, OverflowError):
             kind = type(value).__name__
-            self._tell(name, f"Metric {name!r} must be a number, but is a {kind}; left out.", error)
+            self._tell(name, f"Metric {name!r} must be a number, but is a {kind}; left out.")
             return None
 
     def _send(self, batch: list[Metric]) -> bool:
@@ -154,21 +171,15 @@ class MetricWriter:
         try:
             connect(self.uri).log_batch(self.run_id, metrics=batch)
         except MlflowException as error:
-            if error.error_code in _REFUSED and len(batch) > 1:
-                # One bad point must not take its neighbours along.
-                return all(self._send([metric]) for metric in batch)
+            if self.error is None:
+                logger.warning("Metrics wait, because the store says: %s", reason(error))
             self.error = error
-            if error.error_code in _REFUSED:
-                self._tell(batch[0].key, f"Metric {batch[0].key!r} was refused: {error}", error)
-                return True
-            self._tell("store", f"The store does not answer, metrics wait: {error}", error)
             return False
         self.error = None
         self.num_written += len(batch)
         return True
 
-    def _tell(self, key: str, message: str, error: Exception) -> None:
-        self.error = error
+    def _tell(self, key: str, message: str) -> None:
         if key not in self._told:
             self._told.add(key)
             logger.warning("%s", message)

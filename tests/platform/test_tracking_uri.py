@@ -14,7 +14,6 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
-
 from paceline.platform.errors import UserError
 from paceline.platform.tracking import Store
 from paceline.platform.tracking_uri import check_store, public_uri, resolve_uri
