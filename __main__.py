@@ -21,7 +21,7 @@ from .platform.verbs import help_text
 _HOME_OF = {
     "list": ".platform.catalog_commands",
     "completion": ".platform.catalog_commands",
-    "data": ".platform.catalog_commands",
+    "data": ".platform.data_command",
     "fit": ".platform.run_commands",
     "validate": ".platform.run_commands",
     "test": ".platform.run_commands",
