@@ -68,6 +68,20 @@ class Space:
         for option in knob.draws.ends():
             yield from self._combinations(depth + 1, {**values, knob.name: option})
 
+    def check_random(self) -> None:
+        """Refuse knobs that ask to be enumerated under a random search.
+
+        Raises:
+            UserError: A knob is a `grid`.
+        """
+        for knob in self.knobs:
+            if isinstance(knob.draws, Choice) and knob.draws.grid:
+                raise UserError(
+                    must(knob.where, "no `grid` under random search", list(knob.draws.options)),
+                    knob.where,
+                    "choice: [...] instead of grid: [...], or --search grid",
+                )
+
     def fill(self, pick: Callable[[Knob, dict[str, Any]], Any]) -> dict[str, Any]:
         """Complete values: `pick(knob, values so far)` for each knob whose condition holds."""
         values: dict[str, Any] = {}

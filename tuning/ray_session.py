@@ -1,0 +1,86 @@
+"""Ray for the length of a sweep: started in this process, or joined at an address.
+
+Starting it takes four seconds, most of them spent waiting for its processes, so it starts in a
+thread while the driver checks the space and prepares the record. That thread lives as long as the
+session: Linux ends Ray's processes with the very thread that started them, not with the process.
+
+Whether the cluster wants a token is left to Ray (`RAY_AUTH_MODE`): one that it starts here has its
+own, kept in `~/.ray`, so that no other user of the machine can run code in it; one that is joined
+may have none.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from types import TracebackType
+from typing import Any
+
+from ..platform.errors import RunError, UserError, must
+from . import ray_settings as ray_settings
+
+import ray  # isort: skip - it reads the settings above when it is imported
+
+OBJECT_STORE_BYTES = 200_000_000  # metrics and configs are small; Ray's default is 30 % of memory
+
+
+class RaySession:
+    """Ray, from `__enter__` to `__exit__`; one that ran before is used and left running.
+
+    Args:
+        address: A cluster's address; None starts Ray here.
+    """
+
+    def __init__(self, address: str | None = None):
+        self.address = address
+        self._error: Exception | None = None
+        self._is_ours = not ray.is_initialized()
+        self._is_ready, self._is_over = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._run, name="paceline-ray", daemon=True)
+
+    def __enter__(self) -> RaySession:
+        """Begin to start; `nodes` waits for it."""
+        if self._is_ours:
+            self._thread.start()
+        return self
+
+    def _run(self) -> None:
+        logging.getLogger("ray").setLevel(logging.ERROR)  # before `init` sets its own level
+        options: dict[str, Any] = {"address": self.address or "local"}
+        if self.address is None:
+            options |= {"object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": False}
+        try:
+            ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
+        except Exception as error:
+            self._error = error
+        self._is_ready.set()
+        self._is_over.wait()
+
+    def nodes(self) -> list[dict[str, float]]:
+        """What each living node has, by Ray's names.
+
+        Raises:
+            UserError: There is no cluster at the address.
+            RunError: Ray does not start here.
+        """
+        if self._is_ours:
+            self._is_ready.wait()
+        if self._error is not None:
+            reason = str(self._error).strip().partition("\n")[0]
+            if self.address:
+                rule = "the address of a running Ray cluster"
+                raise UserError(must("--address", rule, self.address), reason, "ray start --head")
+            raise RunError(f"Ray does not start: {reason}", "", "ray stop; df -h /tmp /dev/shm")
+        return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop what was started here."""
+        if self._is_ours:
+            self._is_ready.wait()
+            ray.shutdown()
+            self._is_over.set()

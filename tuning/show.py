@@ -1,0 +1,104 @@
+"""A sweep read back from its folder, whether it runs, has finished or was cut off."""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from ..platform.home import read_state, run_folder
+from ..platform.result import RunResult
+from .ledger import read_rows
+from .plots import draw
+from .result import SweepResult
+from .table import format_seconds, format_value, trials_table
+
+
+def show(name: str, storage: str | None = None) -> tuple[dict[str, Any], str]:
+    """What `paceline show NAME` answers: the JSON object and the text.
+
+    Args:
+        name: A sweep or a run.
+        storage: Folder of runs; default under the home.
+
+    Raises:
+        UserError: No such name.
+    """
+    state = read_state(name, storage)
+    if state.get("kind") != "sweep":
+        known = {key: state[key] for key in RunResult.__dataclass_fields__ if key in state}
+        missing = {"metrics": {}, "checkpoint": None, "seconds": 0.0}
+        run = RunResult(**{**missing, **known})
+        return run.as_dict(), run.text(f"paceline test {name}")
+    result = read_sweep(name, state, run_folder(name, storage))
+    return result.as_dict(), sweep_text(result)
+
+
+def read_sweep(name: str, state: dict[str, Any], folder: Path) -> SweepResult:
+    """A sweep's result from its journal, newer than its state while it runs."""
+    rows = read_rows(folder, state["metric"], state["mode"])
+    status, seconds = state["status"], state.get("seconds", 0.0)
+    if status == "running":
+        status = "running" if is_driven(folder) else "killed"
+        begun = [row.begun_at for row in rows if row.begun_at]
+        seconds = time.time() - min(begun) if begun else seconds
+    best, row = state.get("best"), rows.best()
+    if row is not None and (best is None or best["trial_id"] != row.trial_id):
+        best = {
+            "trial_id": row.trial_id,
+            "run_id": row.run_id,
+            "config": row.values,
+            "checkpoint": None,
+        }
+    if best is not None and row is not None:
+        best = {k: v for k, v in best.items() if k != "config_file"} | {"metrics": row.metrics}
+    return SweepResult(
+        name=name,
+        run_id=state["run_id"],
+        status=status,
+        rows=rows,
+        best=best,
+        tracking_uri=state["tracking_uri"],
+        seconds=seconds,
+        plots=draw(rows, folder),
+    )
+
+
+def is_driven(folder: Path) -> bool:
+    """Whether a living process holds the sweep's lock."""
+    try:
+        with (folder / "lock").open("a+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        pass
+    return False
+
+
+def sweep_text(result: SweepResult) -> str:
+    """What a person reads: the table, the best trial, and where to go on."""
+    counts = result.as_dict()
+    console = Console(width=120, record=True, file=io.StringIO(), highlight=False)
+    console.print(trials_table(result.rows, limit=40))
+    lines = [
+        console.export_text().rstrip(),
+        "",
+        f"{result.name}: {result.status}, {counts['trials']} trials in "
+        f"{format_seconds(result.seconds)} ({counts['finished']} finished, of these "
+        f"{counts['stopped_early']} stopped early; {counts['failed']} failed)",
+    ]
+    if result.best is not None:
+        lines.append(f"  best          trial {result.best['trial_id']}")
+        lines += [f"  {k:<14}{v:.4g}" for k, v in sorted(result.best["metrics"].items())]
+        lines += [f"    {k} = {format_value(v)}" for k, v in result.best["config"].items()]
+        lines.append(f"  checkpoint    {result.best['checkpoint']}")
+    lines += [f"  plot          {path}" for path in result.plots]
+    if result.link:
+        lines.append(f"  MLflow        {result.link}  (paceline ui)")
+    lines.append(f"  go on         paceline test {result.name}")
+    return "\n".join(lines)
