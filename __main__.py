@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import importlib
 import json
+import math
 import os
 import sys
+import traceback
 from typing import Any, TextIO
 
 from .platform.arguments import parse
@@ -81,15 +83,27 @@ def _run(argv: list[str], out: TextIO, *, as_json: bool) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
+    except Exception as error:  # a slip of ours: its traceback is what we need to mend it
+        traceback.print_exc()
+        if as_json:
+            what = f"Paceline must not fail like this, but raised {type(error).__name__}: {error}"
+            _print({"error": {"what": what, "where": "", "remedy": "report it"}}, out)
+        return 1
 
 
 def _print(result: Any, out: TextIO) -> None:
     if result is not None:
-        print(
-            result if isinstance(result, str) else json.dumps(result, default=str),
-            file=out,
-            flush=True,
-        )
+        text = result if isinstance(result, str) else json.dumps(_finite(result), default=str)
+        print(text, file=out, flush=True)
+
+
+def _finite(value: Any) -> Any:
+    """The value with null in place of NaN and infinities, which JSON does not have."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 if __name__ == "__main__":

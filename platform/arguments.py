@@ -64,7 +64,7 @@ def parse(argv: list[str]) -> Arguments:
 def _take(word: str, rest: list[str], flags: dict[str, Flag], parsed: Arguments) -> None:
     """Take one `--word` and, where it has one, its value."""
     name, equals, value = word[2:].partition("=")
-    is_key = "." in name
+    is_key = "." in name and all(name.split("."))
     flag = None if is_key else flags.get(name.replace("_", "-"))
     if (is_key and not parsed.verb.takes_keys) or (not is_key and flag is None):
         raise unknown("flag", f"--{name}", [f"--{f}" for f in flags])
@@ -77,6 +77,8 @@ def _take(word: str, rest: list[str], flags: dict[str, Flag], parsed: Arguments)
         if not rest or rest[0].startswith("--"):
             raise UserError(f"`--{name}` must be followed by a value, but is not.")
         value = rest.pop(0)
+    if flag is not None and not value.strip():
+        raise UserError(f"`--{name}` must be followed by a value, but is followed by nothing.")
     if flag is not None and flag.key is None:
         _set_option(flag, value, parsed)
     else:
@@ -112,7 +114,7 @@ def _place(words: list[str], parsed: Arguments) -> None:
     """Give the positional arguments their names."""
     names = parsed.verb.positional
     needed = [n for n in names if not n.endswith("?")]
-    usage = f"paceline {parsed.verb.name} {' '.join(n.rstrip('?') for n in names)}"
+    usage = " ".join(["paceline", parsed.verb.name, *(n.rstrip("?") for n in names)])
     if len(words) < len(needed):
         raise UserError(f"`{needed[len(words)]}` must be given, but is missing.", "", usage)
     if len(words) > len(names):

@@ -1,7 +1,8 @@
-"""From a checked config to objects: the data module, the model that follows it, trainer arguments."""
+"""From a checked config to objects: data module, the model that follows it, trainer arguments."""
 
 from __future__ import annotations
 
+import traceback
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,12 +55,28 @@ def trainer_arguments(config: Config) -> dict[str, Any]:
 def _make(config: Config, section: str, namespace: Namespace) -> Any:
     try:
         return parser().instantiate(Namespace(**{section: namespace[section]}))[section]
-    except (ValueError, TypeError, OSError, MisconfigurationException) as error:
+    except Exception as error:  # whatever a constructor raises
         cause: BaseException = error
         while str(cause).startswith("Does not validate") and cause.__cause__:
             cause = cause.__cause__  # jsonargparse wraps what a constructor raised
-        remedy = "\n".join(getattr(cause, "__notes__", []))
-        raise UserError(str(cause), _place(config, section, str(cause)), remedy) from error
+        raise refused(cause, _place(config, section, str(cause))) from error
+
+
+def refused(error: BaseException, where: str) -> UserError:
+    """The error to raise for what a model or a data module raised before anything was started.
+
+    Args:
+        error: A ValueError, TypeError or OSError tells the user what is wrong, its notes what to
+            do; anything else is a slip in the module's code, so its place is told.
+        where: Where the config names the module or the argument.
+    """
+    remedy = "\n".join(getattr(error, "__notes__", []))
+    if isinstance(error, (ValueError, TypeError, OSError, MisconfigurationException)):
+        return UserError(str(error), where, remedy)
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+    what = f"The code that {where} names must run, but raised {type(error).__name__}: {error}"
+    return UserError(what, place, remedy)
 
 
 def _place(config: Config, section: str, message: str) -> str:

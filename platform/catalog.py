@@ -131,6 +131,13 @@ def head_comment(path: Path) -> str:
     return first.lstrip("# ").strip() if first.startswith("#") else ""
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # the name is too long
+        return False
+
+
 def recipe_path(recipe: str) -> Path:
     """The file behind RECIPE: a path that ends in .yaml or .yml, or a catalog name.
 
@@ -139,7 +146,7 @@ def recipe_path(recipe: str) -> Path:
     """
     if re.search(r"\.ya?ml$", recipe) or "/" in recipe:
         path = Path(recipe).expanduser()
-        if not path.is_file():
+        if not _is_file(path):
             raise UserError(
                 f"`RECIPE` must be a file that exists or a catalog name, but is {recipe!r}.",
                 str(path.absolute()),

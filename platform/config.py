@@ -18,8 +18,9 @@ from jsonargparse import Namespace
 from . import config_file
 from .catalog import recipe_path
 from .config_check import check_values
+from .config_classes import argument_names, load_class, resolve_class
 from .config_keys import CLASS_SECTIONS, canonical, full_key, get_key, merge, set_key, short_key
-from .config_parser import argument_names, load_class, parse, resolve_class
+from .config_parser import parse
 from .errors import UserError, must
 from .options import Launch, Sweep, Tracking
 
@@ -33,7 +34,7 @@ class Config:
         values: Sections in canonical form, classes by their full path.
         source: The file.
         lines: Line of each dotted key in the file.
-        origins: Flag of each key that a flag set.
+        origins: Flag, or file and line, of each key that was laid over the file.
         notes: What the user should be told, such as arguments that a swapped class does not have.
     """
 
@@ -56,9 +57,12 @@ class Config:
     def where(self, key: str) -> str:
         """Where the user wrote a key: its flag, or `file:line`, its parent's if it has none."""
         key = full_key(key)
-        if key in self.origins:
-            return self.origins[key]
+        below = [flag for name, flag in self.origins.items() if name.startswith(f"{key}.")]
+        if key not in self.origins and below:  # one item of a list, the class of a section
+            return below[-1]
         while key:
+            if key in self.origins:
+                return self.origins[key]
             for spelled in (key, short_key(key)):
                 if spelled in self.lines:
                     return f"{self.source}:{self.lines[spelled]}"
@@ -90,7 +94,7 @@ class Config:
     def seed(self) -> int | None:
         """The seed; None when the user switched seeding off."""
         seed = self.resolved["seed_everything"]
-        return None if seed is False else int(seed)
+        return None if seed is None or seed is False else int(seed)
 
     @functools.cached_property
     def launch(self) -> Launch:
@@ -140,12 +144,31 @@ class Config:
                 new._set(key, changes[key])
         return new
 
+    def lay_file(self, path: Path) -> None:
+        """Lay another config file over this one, in place.
+
+        Raises:
+            UserError: See `config_file.read`, or a class in it is unknown.
+        """
+        values, lines = config_file.read(path)
+        values = canonical(values)
+        self.origins |= {full_key(key): f"{path}:{line}" for key, line in lines.items()}
+        for section in CLASS_SECTIONS:
+            name = get_key(values, f"{section}.class_path")
+            if name is not None and get_key(self.values, f"{section}.class_path") is not None:
+                self._swap_class(section, name)
+        self.values = merge(self.values, values)
+
     def _set(self, key: str, value: Any) -> None:
         parent, _, last = key.rpartition(".")
         if last.isdigit() and not isinstance(get_key(self.values, parent), list):
             default = get_key(Config(self.recipe, self.values).resolved, parent)
             set_key(self.values, parent, list(default or []))
-        set_key(self.values, key, value)
+        try:
+            set_key(self.values, key, value)
+        except UserError as error:
+            error.where = self.where(key)
+            raise
 
     def _swap_class(self, section: str, name: Any) -> None:
         """Put another class in a section and keep of the arguments those that it has."""
@@ -182,11 +205,9 @@ def load(
     """
     path = recipe_path(recipe)
     values, lines = config_file.read(path)
-    values = canonical(values)
+    config = Config(path.stem, canonical(values), str(path), lines)
     for extra in files:
-        more, _ = config_file.read(Path(extra))
-        values = merge(values, canonical(more))
-    config = Config(path.stem, values, str(path), lines)
+        config.lay_file(Path(extra))
     config.values.setdefault("seed_everything", True)
     for key, (value, flag) in (changes or {}).items():
         if key.endswith(".class_path"):

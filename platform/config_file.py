@@ -16,6 +16,7 @@ from .errors import UserError, must
 
 MAX_BYTES = 1_000_000
 MAX_NODES = 50_000
+MAX_DEPTH = 50
 
 _KINDS = {yaml.ScalarNode: "value", yaml.SequenceNode: "list", yaml.MappingNode: "mapping"}
 
@@ -28,12 +29,17 @@ _FLOAT = re.compile(
 )
 
 
+# A text may also be no number for its tag (`!!int x`), or nested too deeply for the reader.
+_MALFORMED = (yaml.YAMLError, ValueError, RecursionError)
+
+
 class _PlainLoader(yaml.SafeLoader):
-    """SafeLoader with YAML 1.2 floats."""
+    """SafeLoader with YAML 1.2's floats, and without dates: `2026-01-31` is a text."""
 
 
+_REPLACED = ("tag:yaml.org,2002:float", "tag:yaml.org,2002:timestamp")
 _PlainLoader.yaml_implicit_resolvers = {
-    first: [(tag, rule) for tag, rule in rules if tag != "tag:yaml.org,2002:float"]
+    first: [(tag, rule) for tag, rule in rules if tag not in _REPLACED]
     for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _PlainLoader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789."))
@@ -43,8 +49,9 @@ def parse_value(text: str, where: str) -> Any:
     """The value of a flag, read as YAML: `0.1`, `[256, 128]`, `null`, `text`."""
     try:
         return _PlainLoader(text).get_single_data()
-    except yaml.YAMLError as error:
-        raise UserError(must(where, "a YAML value", text), where, _problem(error)) from None
+    except _MALFORMED as error:
+        rule = must(where, "a YAML value", text if len(text) < 200 else f"{text[:200]}...")
+        raise UserError(rule, where, _problem(error)) from None
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
@@ -66,7 +73,7 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
         node = loader.get_single_node()
         lines = _check(node, path)
         values = loader.construct_document(node)
-    except yaml.YAMLError as error:
+    except _MALFORMED as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark else str(path)
         raise UserError(
@@ -79,7 +86,9 @@ def _text(path: Path) -> str:
     try:
         size = path.stat().st_size
         if size > MAX_BYTES:
-            raise UserError(must("config", f"at most {MAX_BYTES} bytes", size), str(path))
+            raise UserError(
+                f"The config must have at most {MAX_BYTES} bytes, but has {size}.", str(path)
+            )
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
         raise UserError(
@@ -93,7 +102,9 @@ def _text(path: Path) -> str:
         ) from None
 
 
-def _problem(error: yaml.YAMLError) -> str:
+def _problem(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
     parts = (getattr(error, "problem", None), getattr(error, "context", None))
     return ", ".join(p for p in parts if p) or str(error).partition("\n")[0]
 
@@ -115,7 +126,11 @@ def _check(root: yaml.Node | None, path: Path) -> dict[str, int]:
         budget -= 1  # an alias is counted each time it is used, so that nested ones cannot explode
         where = f"{path}:{node.start_mark.line + 1}"
         if budget < 0:
-            raise UserError(must("config", f"at most {MAX_NODES} values", "more"), where)
+            raise UserError(
+                f"The config must have at most {MAX_NODES} values, but has more.", where
+            )
+        if key.count(".") > MAX_DEPTH:
+            raise UserError(f"The config must be at most {MAX_DEPTH} deep, but is deeper.", where)
         if not node.tag.startswith("tag:yaml.org,2002:") or "python" in node.tag:
             raise UserError(must(key or "config", "plain data without tags", node.tag), where)
         if isinstance(node, yaml.SequenceNode):

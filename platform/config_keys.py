@@ -29,8 +29,14 @@ def short_key(key: str) -> str:
 
 
 def canonical(values: dict[str, Any]) -> dict[str, Any]:
-    """A copy in which every class section has `class_path` and `init_args`."""
+    """A copy in which every class section has `class_path` and `init_args`.
+
+    A section of ours or of the trainer whose keys are all commented out is null: it is left out.
+    """
     values = copy.deepcopy(values)
+    for section in ("trainer", "launch", "tracking", "sweep"):
+        if section in values and values[section] is None:
+            del values[section]
     for section in CLASS_SECTIONS:
         given = values.get(section)
         if isinstance(given, str):

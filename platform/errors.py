@@ -60,13 +60,14 @@ def nearest(name: str, valid: Iterable[str], count: int = 3) -> list[str]:
     """The valid names that look most like `name`, best first; case is ignored."""
     by_lower = {v.lower(): v for v in valid}
     close = difflib.get_close_matches(name.lower(), by_lower, n=count, cutoff=0.5)
-    return [by_lower[c] for c in close]
+    prefixed = [v for v in by_lower if v.endswith(f":{name.lower()}")]  # two packages have it
+    return [by_lower[c] for c in dict.fromkeys([*prefixed, *close])]
 
 
 def unknown(kind: str, name: str, valid: Iterable[str], where: str = "") -> UserError:
     """An unknown name, with the nearest valid ones (or all of them when they are few)."""
     valid = sorted(valid)
     close = nearest(name, valid)
-    listed = ", ".join(close or valid[:12]) or "none are installed"
-    lead = "did you mean" if close else "valid names are"
-    return UserError(f"`{kind}` must be a known name, but is {name!r}.", where, f"{lead}: {listed}")
+    lead = "did you mean: " if close else "valid names are: " if valid else "there are none"
+    remedy = lead + ", ".join(close or valid[:12])
+    return UserError(f"`{kind}` must be a known name, but is {name!r}.", where, remedy)

@@ -18,7 +18,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from .config_parser import argument_names, load_class
+from .config_classes import argument_names, load_class
 from .errors import UserError
 
 Spec = dict[str, Any]

@@ -99,6 +99,7 @@ def _log(store: Store, result: RunResult) -> None:
     writer = MetricWriter(store.uri, result.run_id)
     writer.add({k: v for k, v in result.metrics.items() if not math.isnan(v)}, 0)
     writer.close()
+    assert result.status != "running"
     store.finish(
         result.run_id,
         result.status,

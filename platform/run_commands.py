@@ -54,7 +54,7 @@ def config_of(arguments: Arguments) -> Config:
     files = tuple(arguments.options.get("config", ()))
     config = load(str(arguments.positional["RECIPE"]), arguments.changes, files)
     for note in config.notes:
-        console().print(f"note: {note}")
+        console().print(f"note: {note}", soft_wrap=True)
     return config
 
 

@@ -149,7 +149,7 @@ def _recorded(
         raise
     except PacelineError as caught:
         result.status, error = "failed", caught
-        raise
+        raise RunError(caught.what, caught.where, caught.remedy) from caught  # it had started
     except Exception as caught:
         result.status, error = "failed", caught
         raise _failed(caught, folder) from caught
@@ -169,7 +169,8 @@ def _failed(error: Exception, folder: Path) -> RunError:
     frames = traceback.extract_tb(error.__traceback__)
     where = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
     first = str(error).strip().partition("\n")[0]
-    return RunError(f"The run failed: {type(error).__name__}: {first}", where, f"read {log}")
+    remedy = "\n".join([*getattr(error, "__notes__", []), f"read {log}"])
+    return RunError(f"The run failed: {type(error).__name__}: {first}", where, remedy)
 
 
 def _spread(config: Config) -> Config:

@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning import LightningModule, Trainer, seed_everything
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.callbacks import Checkpoint as LightningCheckpoint
 from pytorch_lightning.loggers import Logger
+from pytorch_lightning.utilities.model_helpers import is_overridden
 
-from .building import Built, build, trainer_arguments
+from .building import Built, build, refused, trainer_arguments
 from .checkpoints import Checkpoints
 from .checkpoints import read as read_checkpoint
 from .config import Config
@@ -76,13 +78,12 @@ def prepare(config: Config, *, ckpt_path: str | None = None) -> Built:
         set_optimizer(built.model, built.optimizer, built.lr_scheduler)
         make_trainer(config, None, [], Path.cwd())
     if ckpt_path:
-        read_checkpoint(ckpt_path)
+        _check_network(built.model, read_checkpoint(ckpt_path), ckpt_path)
     if built.data is not None:
         try:
             built.data.prepare_data()
-        except (ValueError, TypeError, OSError) as error:
-            remedy = "\n".join(getattr(error, "__notes__", []))
-            raise UserError(str(error), config.where("data"), remedy) from error
+        except Exception as error:  # whatever a data module raises
+            raise refused(error, config.where("data")) from error
     return built
 
 
@@ -113,7 +114,7 @@ def make_trainer(
     }
     try:
         return Trainer(**arguments)
-    except (ValueError, TypeError, RuntimeError) as error:
+    except (ValueError, TypeError, RuntimeError, MisconfigurationException) as error:
         first = str(error).strip().partition("\n")[0]
         raise UserError(
             f"`trainer` must be a set of arguments that fit, but: {first}", config.where("trainer")
@@ -193,6 +194,30 @@ def predict(config: Config, built: Built, checkpoint: str | None) -> list[Any]:
     with quiet(), _flushed_denormals():
         trainer = make_trainer(config, None, [], Path.cwd())
         return list(trainer.predict(built.model, datamodule=built.data) or [])
+
+
+def _check_network(model: LightningModule, content: dict[str, Any], checkpoint: str) -> None:
+    """Find a checkpoint of another network before a run exists.
+
+    Raises:
+        UserError: A weight is missing, has no place or has another shape.
+    """
+    lazy = any(map(torch.nn.parameter.is_lazy, [*model.parameters(), *model.buffers()]))
+    if lazy or not model.strict_loading or is_overridden("on_load_checkpoint", model):
+        return  # such a module may make itself fit
+    wanted = {name: tuple(t.shape) for name, t in model.state_dict().items() if _is_tensor(t)}
+    found = {name: tuple(t.shape) for name, t in content["state_dict"].items() if _is_tensor(t)}
+    if odd := sorted(name for name, _ in wanted.items() ^ found.items()):
+        name = odd[0]
+        raise UserError(
+            "`ckpt_path` must be a checkpoint of this network, but its weights differ.",
+            checkpoint,
+            f"`{name}`: {wanted.get(name, 'none')} in the network, {found.get(name, 'none')} in it",
+        )
+
+
+def _is_tensor(value: Any) -> bool:
+    return isinstance(value, torch.Tensor)
 
 
 def load_weights(model: LightningModule, checkpoint: str | None) -> None:

@@ -1,0 +1,121 @@
+"""What every test stands on: a home of its own, one thread, and the command called in process.
+
+A home must not cost a migration for each test: MLflow's tables are made once a session and the file
+is copied. The command is called in process because importing torch takes seconds; a test starts a
+real process only where the process itself is what it tests.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# Set before torch, Ray and MLflow are imported, and inherited by every process that a test starts.
+# $PACELINE_DATA is left as it is: it says where the real data sets of this machine are.
+os.environ["OMP_NUM_THREADS"] = "1"  # tests share the cores; their networks are tiny
+os.environ["RAY_AUTH_MODE"] = "disabled"  # else Ray writes a token into the real home
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+for name in ("PACELINE_HOME", "PACELINE_JOIN", "MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID"):
+    os.environ.pop(name, None)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_test_writes_into_the_real_home(tmp_path_factory: pytest.TempPathFactory) -> None:
+    os.environ["PACELINE_HOME"] = str(tmp_path_factory.mktemp("home-of-the-session"))
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite store with MLflow's tables and nothing in them."""
+    from paceline.platform.tracking_store import prepare_store
+
+    path = tmp_path_factory.mktemp("empty-store") / "mlflow.db"
+    prepare_store(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def paceline_home(empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty `$PACELINE_HOME` whose store needs no migration."""
+    home = tmp_path / "paceline-home"
+    home.mkdir()
+    shutil.copy(empty_store, home / "mlflow.db")
+    monkeypatch.setenv("PACELINE_HOME", str(home))
+    return home
+
+
+@dataclass
+class Answer:
+    """What a command answered."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """The one object on standard output; anything else there fails the test."""
+        lines = self.out.splitlines()
+        assert len(lines) == 1, f"one line of JSON expected, got {self.out!r}\n{self.err}"
+        return json.loads(lines[0])
+
+
+Command = Callable[..., Answer]
+
+
+@pytest.fixture
+def run_command(
+    paceline_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Command]:
+    """`paceline ARGV...`, in this process, from an empty folder that is not the repository."""
+    from paceline.__main__ import main
+
+    folder = tmp_path / "work"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    before = list(sys.path)
+
+    def run(*argv: object) -> Answer:
+        with _captured() as streams:
+            code = main([str(word) for word in argv])
+        return Answer(code, streams["out"], streams["err"])
+
+    yield run
+    sys.path[:] = before  # the command adds the folder that it was called from
+
+
+@contextmanager
+def _captured() -> Iterator[dict[str, str]]:
+    """Capture both descriptors, not only Python's streams: `--json` moves descriptor 1 about."""
+    texts: dict[str, str] = {}
+    streams = {"out": (1, sys.stdout), "err": (2, sys.stderr)}
+    files = {name: tempfile.TemporaryFile("w+") for name in streams}  # noqa: SIM115 closed below
+    saved = {}
+    for name, (number, stream) in streams.items():
+        stream.flush()
+        saved[name] = os.dup(number)
+        os.dup2(files[name].fileno(), number)
+    sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115 closed below
+    sys.stderr = open(2, "w", closefd=False, buffering=1)  # noqa: SIM115 closed below
+    try:
+        yield texts
+    finally:
+        sys.stdout.close()
+        sys.stderr.close()
+        sys.stdout, sys.stderr = streams["out"][1], streams["err"][1]
+        for name, (number, _) in streams.items():
+            os.dup2(saved[name], number)
+            os.close(saved[name])
+            with files[name] as file:
+                file.seek(0)
+                texts[name] = file.read()
