@@ -49,6 +49,7 @@ def train(
     ckpt_path: str | None = None,
     strict_metric: bool = True,
     log_model: bool = False,
+    pictures: bool = True,
 ) -> Outcome:
     """Train a config's model and record it in a run that exists.
 
@@ -64,6 +65,8 @@ def train(
         ckpt_path: Checkpoint to go on from.
         strict_metric: Whether a deciding metric that is never logged is an error.
         log_model: Whether the best checkpoint is logged as an MLflow model too.
+        pictures: Whether pictures and the signature are made, half a second that the trials of a
+            sweep spare; its best trial gets them at the end.
 
     Raises:
         UserError: The deciding metric or a checkpoint is wrong.
@@ -95,8 +98,9 @@ def train(
             strict_metric=strict_metric,
         )
         writer.flush()
-        checkpoint = outcome.checkpoint
-        finish_artifacts(store, run_id, built.model, checkpoint=checkpoint, log_model=log_model)
+        if pictures:
+            checkpoint = outcome.checkpoint
+            finish_artifacts(store, run_id, built.model, checkpoint=checkpoint, log_model=log_model)
         return outcome
     finally:
         monitor.stop()
