@@ -39,7 +39,8 @@ __all__ = ["Status", "Store", "public_uri", "resolve_uri"]
 
 Status = Literal["finished", "failed", "killed"]
 PARENT = "mlflow.parentRunId"
-NAME = "mlflow.runName"
+# Without it MLflow's page guesses, and shows runs that train as evaluations of language models.
+KIND = "mlflow.experimentKind"
 
 
 class Store:
@@ -112,7 +113,9 @@ class Store:
     def _create_experiment(self) -> str:
         root = self.artifact_root and self.artifact_root.absolute().as_uri()
         try:
-            return self.client.create_experiment(self.experiment, artifact_location=root)
+            return self.client.create_experiment(
+                self.experiment, artifact_location=root, tags={KIND: "custom_model_development"}
+            )
         except MlflowException:
             # Another process may have created it since we looked.
             if found := self._find_experiment():

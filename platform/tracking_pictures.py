@@ -33,14 +33,14 @@ def learning_curves(histories: Mapping[str, Points]) -> Figure | None:
 
     figure = Figure(figsize=(6 * min(2, len(panels)), 3.6 * math.ceil(len(panels) / 2)))
     figure.set_layout_engine("constrained")
-    grid = figure.subplots(math.ceil(len(panels) / 2), min(2, len(panels)), squeeze=False).flat
+    grid = figure.subplots(math.ceil(len(panels) / 2), min(2, len(panels)), squeeze=False).flatten()
     for axes, (title, curves) in zip(grid, panels.items(), strict=False):
         for name in sorted(curves):
             _draw(axes, name, curves[name])
         axes.set(title=title, xlabel="step")
         axes.grid(alpha=0.3)
         axes.legend(fontsize="small")
-    for axes in list(grid)[len(panels) :]:
+    for axes in grid[len(panels) :]:
         axes.set_axis_off()
     return figure
 

@@ -11,6 +11,8 @@ import threading
 import time
 from typing import Any
 
+import psutil
+
 from .tracking_writer import MetricWriter
 
 logger = logging.getLogger("paceline.tracking")
@@ -66,6 +68,8 @@ class SystemMonitor:
         return {self.prefix + name: value for name, value in metrics.items()}
 
     def _run(self) -> None:
+        # psutil measures the CPU since this thread asked last; the first answer would be 0.
+        psutil.cpu_percent()
         wait_s = min(1.0, self.interval_s)
         last_s, stopped = 0.0, False
         while not stopped:
@@ -84,14 +88,11 @@ class SystemMonitor:
 
 def _monitors() -> list[Any]:
     """MLflow's monitors; the GPU's only where there is one and its library is installed."""
-    import psutil
     from mlflow.system_metrics.metrics.cpu_monitor import CPUMonitor
     from mlflow.system_metrics.metrics.disk_monitor import DiskMonitor
     from mlflow.system_metrics.metrics.gpu_monitor import GPUMonitor
     from mlflow.system_metrics.metrics.network_monitor import NetworkMonitor
 
-    # The first reading has no interval behind it and would be 0.
-    psutil.cpu_percent()
     monitors: list[Any] = [CPUMonitor(), DiskMonitor(), NetworkMonitor()]
     try:
         monitors.append(GPUMonitor())
