@@ -61,6 +61,7 @@ class MLPNetwork(nn.Sequential):
         layers: list[nn.Module] = [nn.Flatten()]
         width = in_features
         for size in hidden_sizes:
+            nonlinearity = build_activation(activation, maxout_pieces=maxout_pieces)
             inner = size * width_factor(activation, maxout_pieces=maxout_pieces)
             # Batch norm subtracts the mean, and with it any bias.
             linear = nn.Linear(width, inner, bias=not batch_norm)
@@ -68,7 +69,7 @@ class MLPNetwork(nn.Sequential):
             layers.append(linear)
             if batch_norm:
                 layers.append(nn.BatchNorm1d(inner))
-            layers.append(build_activation(activation, maxout_pieces=maxout_pieces))
+            layers.append(nonlinearity)
             if dropout:
                 layers.append(nn.Dropout(dropout))
             width = size

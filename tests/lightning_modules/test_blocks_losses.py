@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from paceline.lightning_modules.blocks.losses import (
+    cross_entropy,
+    kl_divergence,
+    multiclass_hinge_loss,
+    squared_error,
+)
+from torch.nn import functional as F
+
+CAT, CAR, FROG = 0, 1, 2
+
+# Deck, slide "Loss Function": an image a row.
+SLIDE = torch.tensor([[3.2, 5.1, -1.7], [1.3, 4.9, 2.0], [2.2, 2.5, -3.1]], dtype=torch.float64)
+SLIDE_LABELS = torch.tensor([CAT, CAR, FROG])
+
+# Deck, slide "Training Objective": scores of ten classes for a cat, a car and a frog.
+TABLE = torch.tensor(
+    [
+        [-3.45, -8.87, 0.09, 2.9, 4.48, 8.02, 3.78, 1.06, -0.36, -0.72],
+        [-0.51, 6.04, 5.31, -4.22, -4.19, 3.58, 4.49, -4.37, -2.09, -2.93],
+        [3.42, 4.64, 2.65, 5.1, 2.64, 5.55, -4.34, -1.5, -4.79, 6.14],
+    ],
+    dtype=torch.float64,
+)
+TABLE_LABELS = torch.tensor([3, 1, 6])  # cat, automobile, frog
+
+
+def each(loss, scores, labels) -> list[float]:
+    """The loss of every image alone."""
+    return [loss(scores[i : i + 1], labels[i : i + 1]).item() for i in range(len(labels))]
+
+
+def test_hinge_loss_gives_the_figures_of_the_slide():
+    assert each(multiclass_hinge_loss, SLIDE, SLIDE_LABELS) == pytest.approx([2.9, 0, 12.9])
+    assert multiclass_hinge_loss(SLIDE, SLIDE_LABELS).item() == pytest.approx(5.2667, abs=5e-5)
+
+
+def test_losses_of_the_ten_class_table():
+    hinge = [10.58, 0.27, 71.91]
+    assert each(multiclass_hinge_loss, TABLE, TABLE_LABELS) == pytest.approx(hinge, abs=1e-9)
+    entropy = [5.1698, 0.5775, 11.2945]
+    assert each(cross_entropy, TABLE, TABLE_LABELS) == pytest.approx(entropy, abs=5e-5)
+
+
+def test_softmax_and_cross_entropy_of_the_slide():
+    probabilities = SLIDE[0].softmax(0)
+    expected = torch.tensor([0.13, 0.87, 0.00], dtype=torch.float64)
+    torch.testing.assert_close(probabilities, expected, rtol=0, atol=5e-3)
+    loss = cross_entropy(SLIDE[:1], SLIDE_LABELS[:1])
+    assert loss.item() == pytest.approx(2.0404, abs=5e-5)
+
+
+def test_divergence_from_a_one_hot_target_is_the_cross_entropy():
+    target = F.one_hot(TABLE_LABELS, 10).double()
+    expected = cross_entropy(TABLE, TABLE_LABELS).item()
+    assert kl_divergence(target, TABLE).item() == pytest.approx(expected, abs=1e-12)
+
+
+def test_divergence_of_a_distribution_from_itself_is_zero():
+    assert kl_divergence(TABLE.softmax(1), TABLE).item() == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize("margin", [0.5, 1.0, 3.0])
+def test_hinge_loss_equals_the_sum_written_out(margin):
+    scores, total = TABLE.numpy(), 0.0
+    for row, label in zip(scores, TABLE_LABELS.tolist(), strict=True):
+        others = np.delete(row, label)
+        total += np.maximum(0, others - row[label] + margin).sum()
+    loss = multiclass_hinge_loss(TABLE, TABLE_LABELS, margin)
+    assert loss.item() == pytest.approx(total / 3, abs=1e-12)
+
+
+def test_squared_error_equals_the_sum_written_out():
+    target = np.eye(10)[TABLE_LABELS.numpy()]
+    expected = ((TABLE.numpy() - target) ** 2).sum(1).mean()
+    assert squared_error(TABLE, TABLE_LABELS).item() == pytest.approx(expected, abs=1e-10)
+
+
+def test_two_opposite_scores_make_each_loss_its_binary_form():
+    s = torch.randn(50, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 2
+    labels = torch.arange(50) % 2
+    y = 2.0 * labels - 1  # -1 or 1
+    scores = torch.stack((-s / 2, s / 2), 1)
+    logistic = torch.log1p(torch.exp(-y * s)).mean()
+    torch.testing.assert_close(cross_entropy(scores, labels), logistic, rtol=0, atol=1e-12)
+    hinge = (1 - y * s).clamp(min=0).mean()
+    torch.testing.assert_close(multiclass_hinge_loss(scores, labels), hinge, rtol=0, atol=1e-12)
+    squared = (((s - y) ** 2 + 1) / 2).mean()
+    torch.testing.assert_close(squared_error(scores, labels), squared, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("loss", [cross_entropy, multiclass_hinge_loss, squared_error])
+def test_gradient_agrees_with_central_differences(loss):
+    assert torch.autograd.gradcheck(lambda s: loss(s, TABLE_LABELS), TABLE.clone().requires_grad_())
