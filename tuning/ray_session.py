@@ -55,6 +55,7 @@ class RaySession:
             self._error = error
         self._is_ready.set()
         self._is_over.wait()
+        ray.shutdown()
 
     def nodes(self) -> list[dict[str, float]]:
         """What each living node has, by Ray's names.
@@ -73,6 +74,10 @@ class RaySession:
             raise RunError(f"Ray does not start: {reason}", "", "ray stop; df -h /tmp /dev/shm")
         return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
+    def stop_soon(self) -> None:
+        """Begin to stop what was started here; `__exit__` waits for it."""
+        self._is_over.set()
+
     def __exit__(
         self,
         kind: type[BaseException] | None,
@@ -81,6 +86,5 @@ class RaySession:
     ) -> None:
         """Stop what was started here."""
         if self._is_ours:
-            self._is_ready.wait()
-            ray.shutdown()
             self._is_over.set()
+            self._thread.join()

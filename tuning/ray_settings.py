@@ -23,7 +23,7 @@ SETTINGS = {
     # Ctrl-C is ours: Tune would wait for the running trials and go on as if nothing had happened.
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
-    # Tune's new output prints a banner on standard output at every verbosity; the old one is silent.
+    # Tune's new output prints a banner on standard output at every verbosity.
     "RAY_AIR_NEW_OUTPUT": "0",
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from ..platform import training
+from ..platform.checkpoints import BEST
 from ..platform.config import Config
 from ..platform.errors import RunError, UserError, must
 from ..platform.home import claim, free_name, write_atomic, write_state
 from ..platform.runs import open_store
 from ..platform.signals import Interrupted, interruptible
 from ..platform.tracking import Store
+from ..platform.tracking_artifacts import finish_artifacts
 from ..platform.tracking_record import begin
 from .budget import Budget, read_budget
 from .capacity import concurrency, worker_shape
@@ -23,7 +26,7 @@ from .ledger import Ledger, Rows
 from .monitor import Monitor
 from .probe import check
 from .ray_session import RaySession
-from .result import SweepResult, describe_best
+from .result import SweepResult, describe_best, trial_folder
 from .search import Proposer, TrialSearcher, make_proposer
 from .space import Space, read_space
 from .table import LiveTable
@@ -99,7 +102,7 @@ def run_sweep(config: Config, *, name: str | None = None, command: str = "") -> 
         training.prepare(config)
         width = concurrency(session.nodes(), config.launch, config.sweep.max_concurrent)
         store = open_store(config)
-        return _Sweep(plan, name, command, folder, store, width, started).run()
+        return _Sweep(plan, name, command, folder, store, width, started).run(session)
 
 
 class _Sweep:
@@ -123,7 +126,7 @@ class _Sweep:
         self.rows = Rows(sweep.metric, sweep.mode)
         self.run_id = ""
 
-    def run(self) -> SweepResult:
+    def run(self, session: RaySession) -> SweepResult:
         """Record, search, end."""
         config = self.plan.config
         write_atomic(self.folder / "config.yaml", config.text())
@@ -145,7 +148,9 @@ class _Sweep:
             monitor.post(self._begin_record)
             with LiveTable(self.rows, self.budget.trials, self.width) as table:
                 self._tune(monitor, table.refresh)
+            session.stop_soon()
             self._check_outcome(monitor)
+            monitor.post(self._describe_best)
         except BaseException as caught:
             error = caught
             raise
@@ -184,6 +189,8 @@ class _Sweep:
             run_trial(suggestion, shared, tune.report)
 
         limit = config.sweep.max_concurrent
+        # Actors start side by side, and the next configuration waits when one comes free.
+        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(self.width)
         tuner = tune.Tuner(
             tune.with_resources(trial, worker_shape(config.launch)),
             tune_config=tune.TuneConfig(
@@ -203,6 +210,20 @@ class _Sweep:
             ),
         )
         tuner.fit()
+
+    def _describe_best(self) -> None:
+        """Give the best trial's run the pictures that all trials spared, and its config a file."""
+        row = self.rows.best()
+        if row is None:
+            return
+        folder = trial_folder(self.folder, row)
+        changes = {**self.plan.space.assignments(row.values), "seed_everything": row.seed}
+        config = self.plan.config.override(changes)
+        write_atomic(folder / "config.yaml", config.text())
+        if (folder / BEST).exists():
+            built = training.prepare(config)
+            training.evaluate(config, built, "validate", str(folder / BEST))
+            finish_artifacts(self.store, row.run_id, built.model, checkpoint=str(folder / BEST))
 
     def _check_outcome(self, monitor: Monitor) -> None:
         if monitor.fatal is not None:
@@ -262,6 +283,6 @@ class _Sweep:
             **result.as_dict(),
         }
         if state["best"]:
-            trial = self.folder / "trials" / state["best"]["trial_id"]
-            state["best"] |= {"config_file": str(trial / "config.yaml")}
+            file = self.folder / "trials" / state["best"]["trial_id"] / "config.yaml"
+            state["best"] |= {"config_file": str(file)}
         write_state(self.folder, state)

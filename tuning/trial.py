@@ -25,7 +25,6 @@ from pytorch_lightning.callbacks import Callback
 from ..platform.config import Config
 from ..platform.config_keys import short_key
 from ..platform.errors import UserError, must
-from ..platform.home import write_atomic
 from ..platform.launch import train
 from . import ray_settings as ray_settings
 
@@ -150,8 +149,6 @@ def _train(
         return {"status": "killed", "stop_reason": "budget"}
     folder = Path(plan.folder) / "trials" / f"{suggestion['number']:03d}"
     config = Config.from_dict(plan.config).override(suggestion["assignments"])
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomic(folder / "config.yaml", config.text())
     outcome = train(
         config,
         store_uri=plan.store_uri,
@@ -160,6 +157,7 @@ def _train(
         callbacks=[reporter],
         name=f"{plan.name}-{suggestion['number']:03d}",
         command=command_of(config.recipe, suggestion["assignments"]),
+        pictures=False,
     )
     return {
         "status": "finished",
