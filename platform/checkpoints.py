@@ -1,96 +1,21 @@
-"""Checkpoints that are whole or not there: latest and best, a SHA-256 beside each, never unpickled.
-
-A new file is written under another name and renamed over the old one. Its digest is listed beside
-it before the rename, together with the old one's, so that whichever of the two a crash leaves
-behind matches a listed digest.
-"""
+"""The checkpoints of a run: the latest and the best, each whole or not there."""
 
 from __future__ import annotations
 
-import hashlib
 import math
-import os
 import shutil
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning_fabric.utilities.rank_zero import rank_zero_only
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 
+from .checkpoint_file import publish
 from .errors import UserError, must
-from .home import write_atomic
 
 LATEST = "latest.ckpt"
 BEST = "best.ckpt"
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def digest_file(path: Path) -> Path:
-    """The file beside a checkpoint that lists the digests it may have."""
-    return path.with_name(path.name + ".sha256")
-
-
-def publish(temporary: Path, path: Path) -> None:
-    """Put a complete file in the place of a checkpoint.
-
-    Args:
-        temporary: The new file, in the same folder; it is gone afterwards.
-        path: The checkpoint's name.
-    """
-    listed = [digest(temporary)]
-    if path.exists() and digest_file(path).exists():
-        listed += digest_file(path).read_text().split()[:1]
-    write_atomic(digest_file(path), "\n".join(listed) + "\n")
-    os.replace(temporary, path)
-
-
-def read(path: str | Path, where: str = "--ckpt_path") -> dict[str, Any]:
-    """A checkpoint's content, after its digest was checked; nothing in it can run.
-
-    Args:
-        path: A checkpoint of ours, or any Lightning checkpoint of plain tensors and values.
-        where: What to name as the origin in an error.
-
-    Raises:
-        UserError: The file is missing, differs from its digest, is no checkpoint, or holds objects.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(must("ckpt_path", "a file that exists", str(path)), where)
-    _verify(path, where)
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a broken zip, a hostile pickle, a truncated tensor: many types
-        reason = str(error).partition("\n")[0][:200]
-        raise UserError(
-            must("ckpt_path", "a whole checkpoint of plain tensors and values", str(path)),
-            where,
-            f"{type(error).__name__}: {reason}",
-        ) from None
-    if not isinstance(content, dict) or "state_dict" not in content:
-        raise UserError(
-            must("ckpt_path", "a Lightning checkpoint (with a `state_dict`)", str(path)), where
-        )
-    return content
-
-
-def _verify(path: Path, where: str) -> None:
-    listed = digest_file(path)
-    if listed.exists() and (found := digest(path)) not in listed.read_text().split():
-        raise UserError(
-            must(
-                "ckpt_path", f"the file whose SHA-256 stands in {listed.name}", f"{found[:12]}..."
-            ),
-            f"{where}: {path}",
-            f"it was changed or cut short; the other one beside it may be whole: {BEST}, {LATEST}",
-        )
 
 
 class Checkpoints(Checkpoint):

@@ -5,9 +5,10 @@ They never run on random weights: a name stands for its best checkpoint, a recip
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from .config import Config, load
 from .errors import UserError, unknown
 from .home import free_name, home, names, read_state, run_folder
 from .result import RunResult
-from .runs import open_store
+from .runs import failed, open_store
 from .signals import interruptible
 from .tracking import Store
 from .tracking_logger import RunLogger
@@ -52,20 +53,32 @@ def evaluate(
     started = time.monotonic()
     config, checkpoint, result = _find(target, changes or {}, files, name)
     with interruptible():
-        built = training.prepare(config, ckpt_path=checkpoint)
+        built = training.prepare(config, ckpt_path=checkpoint, resumes=False)
         store = open_store(config)
-        is_new = not result.run_id
-        result.run_id = result.run_id or store.create_run(result.name, params=config.resolved)
-        writer = MetricWriter(store.uri, result.run_id)
-        try:
+        with _recorded(store, result, config) as writer:
             logger = RunLogger(writer, result.name)
             result.metrics = training.evaluate(config, built, stage, checkpoint, logger)
-        finally:
-            writer.close()
-            if is_new:
-                status = "finished" if result.metrics else "failed"
-                store.finish(result.run_id, status, stop_reason="completed")
     return _told(result, store, started)
+
+
+@contextlib.contextmanager
+def _recorded(store: Store, result: RunResult, config: Config) -> Iterator[MetricWriter]:
+    """A writer into the run that trained the model, or into a run of its own, which is ended."""
+    is_new = not result.run_id
+    result.run_id = result.run_id or store.create_run(result.name, params=config.resolved)
+    writer = MetricWriter(store.uri, result.run_id)
+    status, error = "killed", None
+    try:
+        yield writer
+        status = "finished"
+    except Exception as caught:  # whatever the module raises
+        status, error = "failed", caught
+        raise failed(caught) from caught
+    finally:
+        writer.close()
+        if is_new:
+            reason = "completed" if status == "finished" else None
+            store.finish(result.run_id, status, stop_reason=reason, error=error)
 
 
 def predict(
@@ -89,8 +102,11 @@ def predict(
     started = time.monotonic()
     config, checkpoint, result = _find(target, changes or {}, files, name)
     with interruptible():
-        built = training.prepare(config, ckpt_path=checkpoint)
-        batches = training.predict(config, built, checkpoint)
+        built = training.prepare(config, ckpt_path=checkpoint, resumes=False)
+        try:
+            batches = training.predict(config, built, checkpoint)
+        except Exception as caught:  # whatever the module raises
+            raise failed(caught) from caught
         folder = run_folder(result.name, config.launch.storage)
         folder = folder if folder.is_dir() else Path.cwd()
         path = folder / f"{result.name}-predictions.csv"
@@ -123,7 +139,8 @@ def _find(
             ("tracking.uri", "tracking_uri"),
             ("tracking.experiment", "experiment"),
         ):
-            changes.setdefault(key, (state[name_of], target))
+            if name_of in state:
+                changes.setdefault(key, (state[name_of], target))
     elif target in entries("recipes") or target.endswith((".yaml", ".yml")):
         checkpoint, config_file, run_id = given, target, ""
     else:

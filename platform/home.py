@@ -69,28 +69,49 @@ def names(storage: str | None = None) -> list[str]:
 
 def free_name(recipe: str, storage: str | None = None) -> str:
     """`RECIPE-YYYYMMDD-n`, the first n from 1 that no folder has."""
-    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{recipe}-{time.strftime('%Y%m%d')}")
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", recipe).strip("-._")[:80] or "run"
+    stem = f"{stem}-{time.strftime('%Y%m%d')}"
     number = 1
     while (runs_folder(storage) / f"{stem}-{number}").exists():
         number += 1
     return f"{stem}-{number}"
 
 
+def _reserve(recipe: str, storage: str | None) -> Path:
+    """Make the folder of a free name; two processes that ask at once get two names."""
+    while True:
+        folder = run_folder(free_name(recipe, storage), storage)
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError:  # the claim will tell
+            return folder
+        return folder
+
+
 @contextlib.contextmanager
-def claim(name: str, storage: str | None = None, *, again: bool = False) -> Iterator[Path]:
+def claim(
+    name: str | None, storage: str | None = None, *, recipe: str = "run", again: bool = False
+) -> Iterator[Path]:
     """Hold a name for as long as this process works on it.
 
     The lock is the kernel's, so it dies with the process, however that ends.
 
     Args:
-        name: Name of the run or sweep.
+        name: Name of the run or sweep; default: the recipe's first free one.
         storage: Folder of runs; default under the home.
+        recipe: What a default name begins with.
         again: The name may have a state already (a resume).
+
+    Yields:
+        The folder, whose name is the name.
 
     Raises:
         UserError: A living process holds the name, or it is taken and `again` is false.
     """
-    folder = run_folder(name, storage)
+    folder = run_folder(name, storage) if name else _reserve(recipe, storage)
+    name = folder.name
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = open(folder / "lock", "a+")  # noqa: SIM115 - closed below, after the work
@@ -148,6 +169,11 @@ def read_state(name: str, storage: str | None = None) -> dict[str, Any]:
     if not path.exists():
         raise unknown("NAME", name, names(storage), str(path.parent))
     try:
-        return json.loads(path.read_text())
+        state = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise UserError(must(str(path), "a JSON object", str(error))) from None
+        state = str(error)
+    if not isinstance(state, dict) or not {"name", "run_id", "status", "tracking_uri"} <= set(
+        state
+    ):
+        raise UserError("`run.json` must be a run's state, but is damaged.", str(path))
+    return state

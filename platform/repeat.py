@@ -9,12 +9,13 @@ import time
 from scipy.stats import t as student_t
 
 from .config import Config
-from .home import claim, free_name, write_atomic, write_state
+from .home import claim, write_atomic, write_state
 from .result import RunResult
-from .runs import fit_config, open_store
+from .runs import fit_config, is_joining, open_store
 from .signals import Interrupted
 from .tracking import Store
 from .tracking_writer import MetricWriter
+from .training import prepare
 
 
 def mean_and_interval(values: list[float], confidence: float = 0.95) -> tuple[float, float]:
@@ -50,10 +51,12 @@ def fit_seeds(
         lists the runs. The checkpoint is that of the run whose deciding metric is best.
     """
     storage = config.launch.storage
-    name = name or free_name(config.recipe, storage)
+    if is_joining():
+        return fit_config(config)
     started = time.monotonic()
-    config.resolved  # noqa: B018 - checks before anything is made
-    with claim(name, storage) as folder:
+    prepare(config, ckpt_path=config.get("ckpt_path"))  # checks before anything is made
+    with claim(name, storage, recipe=config.recipe) as folder:
+        name = folder.name
         store = open_store(config)
         run_id = store.create_run(name, tags=config.tracking.tags, params=config.resolved)
         result = RunResult(name, run_id, "running", {}, None, store.uri, 0.0, store.link(run_id))

@@ -17,7 +17,7 @@ from . import training
 from .building import Built
 from .config import Config, load
 from .errors import PacelineError, RunError, UserError, must
-from .home import claim, free_name, home, write_atomic, write_state
+from .home import claim, home, write_atomic, write_state
 from .launch import train
 from .progress import EpochProgress
 from .result import RunResult
@@ -93,9 +93,9 @@ def fit_config(
         return _follow(config, json.loads(joined))
     config = _spread(config)
     storage = config.launch.storage
-    name = name or free_name(config.recipe, storage)
     started = time.monotonic()
-    with claim(name, storage) as folder, interruptible():
+    with claim(name, storage, recipe=config.recipe) as folder, interruptible():
+        name = folder.name
         ckpt_path = config.get("ckpt_path")
         built = training.prepare(config, ckpt_path=ckpt_path)
         store = open_store(config)
@@ -122,6 +122,11 @@ def fit_config(
             result.metrics, result.checkpoint = outcome.metrics, outcome.checkpoint
             state["stop_reason"] = outcome.stop_reason
     return result
+
+
+def is_joining() -> bool:
+    """Whether this process is one more rank of a run that another process drives."""
+    return _JOIN in os.environ
 
 
 def open_store(config: Config) -> Store:
@@ -152,7 +157,7 @@ def _recorded(
         raise RunError(caught.what, caught.where, caught.remedy) from caught  # it had started
     except Exception as caught:
         result.status, error = "failed", caught
-        raise _failed(caught, folder) from caught
+        raise failed(caught, folder) from caught
     finally:
         if result.status == "running":
             result.status = "killed"
@@ -162,15 +167,19 @@ def _recorded(
         write_state(folder, state | result.as_dict())
 
 
-def _failed(error: Exception, folder: Path) -> RunError:
-    """One message for what the run's own code raised; the traceback goes to a file."""
-    log = folder / "traceback.txt"
-    log.write_text("".join(traceback.format_exception(error)))
+def failed(error: Exception, folder: Path | None = None) -> PacelineError:
+    """One message for what a run's own code raised; the traceback goes to a file in the folder."""
+    if isinstance(error, PacelineError):
+        return error
+    remedy = [*getattr(error, "__notes__", [])]
+    if folder is not None:
+        log = folder / "traceback.txt"
+        log.write_text("".join(traceback.format_exception(error)))
+        remedy.append(f"read {log}")
     frames = traceback.extract_tb(error.__traceback__)
     where = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
     first = str(error).strip().partition("\n")[0]
-    remedy = "\n".join([*getattr(error, "__notes__", []), f"read {log}"])
-    return RunError(f"The run failed: {type(error).__name__}: {first}", where, remedy)
+    return RunError(f"The run failed: {type(error).__name__}: {first}", where, "\n".join(remedy))
 
 
 def _spread(config: Config) -> Config:

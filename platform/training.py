@@ -20,11 +20,11 @@ from pytorch_lightning import LightningModule, Trainer, seed_everything
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.callbacks import Checkpoint as LightningCheckpoint
 from pytorch_lightning.loggers import Logger
-from pytorch_lightning.utilities.model_helpers import is_overridden
 
 from .building import Built, build, refused, trainer_arguments
+from .checkpoint_file import check_network, check_resumable
+from .checkpoint_file import read as read_checkpoint
 from .checkpoints import Checkpoints
-from .checkpoints import read as read_checkpoint
 from .config import Config
 from .errors import UserError
 from .optimization import check_optimizer, set_optimizer
@@ -63,8 +63,13 @@ class Outcome:
     trainer: Trainer = field(repr=False)
 
 
-def prepare(config: Config, *, ckpt_path: str | None = None) -> Built:
+def prepare(config: Config, *, ckpt_path: str | None = None, resumes: bool = True) -> Built:
     """Build and check all that can be checked before a run exists: values, classes, files.
+
+    Args:
+        config: The config.
+        ckpt_path: Checkpoint to load.
+        resumes: Whether training goes on from it; else only its weights are needed.
 
     Raises:
         UserError: Something is wrong; nothing was started and nothing written.
@@ -74,11 +79,14 @@ def prepare(config: Config, *, ckpt_path: str | None = None) -> Built:
         seed_everything(config.seed, workers=True, verbose=False)
     with quiet():
         built = build(config)
-        check_optimizer(built.model, built.optimizer, config.where("optimizer"))
+        optimizer = check_optimizer(built.model, built.optimizer, config.where("optimizer"))
         set_optimizer(built.model, built.optimizer, built.lr_scheduler)
         make_trainer(config, None, [], Path.cwd())
     if ckpt_path:
-        _check_network(built.model, read_checkpoint(ckpt_path), ckpt_path)
+        content = read_checkpoint(ckpt_path)
+        check_network(built.model, content, ckpt_path)
+        if resumes:
+            check_resumable(content, optimizer, ckpt_path)
     if built.data is not None:
         try:
             built.data.prepare_data()
@@ -196,30 +204,6 @@ def predict(config: Config, built: Built, checkpoint: str | None) -> list[Any]:
         return list(trainer.predict(built.model, datamodule=built.data) or [])
 
 
-def _check_network(model: LightningModule, content: dict[str, Any], checkpoint: str) -> None:
-    """Find a checkpoint of another network before a run exists.
-
-    Raises:
-        UserError: A weight is missing, has no place or has another shape.
-    """
-    lazy = any(map(torch.nn.parameter.is_lazy, [*model.parameters(), *model.buffers()]))
-    if lazy or not model.strict_loading or is_overridden("on_load_checkpoint", model):
-        return  # such a module may make itself fit
-    wanted = {name: tuple(t.shape) for name, t in model.state_dict().items() if _is_tensor(t)}
-    found = {name: tuple(t.shape) for name, t in content["state_dict"].items() if _is_tensor(t)}
-    if odd := sorted(name for name, _ in wanted.items() ^ found.items()):
-        name = odd[0]
-        raise UserError(
-            "`ckpt_path` must be a checkpoint of this network, but its weights differ.",
-            checkpoint,
-            f"`{name}`: {wanted.get(name, 'none')} in the network, {found.get(name, 'none')} in it",
-        )
-
-
-def _is_tensor(value: Any) -> bool:
-    return isinstance(value, torch.Tensor)
-
-
 def load_weights(model: LightningModule, checkpoint: str | None) -> None:
     """Put a checkpoint's weights into the model.
 
@@ -229,14 +213,8 @@ def load_weights(model: LightningModule, checkpoint: str | None) -> None:
     if checkpoint is None:
         return
     content = read_checkpoint(checkpoint)
-    try:
-        model.load_state_dict(content["state_dict"])
-    except RuntimeError as error:
-        raise UserError(
-            "`ckpt_path` must be a checkpoint of this network, but its weights differ.",
-            str(checkpoint),
-            " ".join(str(error).split())[:500],
-        ) from None
+    check_network(model, content, checkpoint)
+    model.load_state_dict(content["state_dict"])
 
 
 def _stop_reason(trainer: Trainer) -> str:
