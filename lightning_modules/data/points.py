@@ -55,7 +55,7 @@ class Points(TensorDataModule):
         self.kind = one_of("kind", kind, list(NOISE))
         self.num_samples = whole_number("num_samples", num_samples, 10, 10_000_000)
         self.noise = NOISE[kind] if noise is None else noise
-        if isinstance(noise, bool) or not 0 <= self.noise < math.inf:
+        if isinstance(noise, bool | str) or not 0 <= self.noise < math.inf:
             raise wrong("noise", "a number of at least 0", noise)
         self.generator_seed = whole_number("generator_seed", generator_seed, 0)
 
