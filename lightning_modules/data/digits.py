@@ -15,7 +15,8 @@ import numpy as np
 import torch
 
 from .augmentation import AugmentationSpec
-from .tensors import Samples, Splits, TensorDataModule
+from .samples import Samples, Splits
+from .tensors import TensorDataModule
 
 SPLIT_SEED = 0
 

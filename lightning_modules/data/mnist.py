@@ -20,9 +20,10 @@ from .arguments import whole_number
 from .augmentation import AugmentationSpec
 from .files import FileSource
 from .idx import parse_idx
+from .samples import Samples, Splits
 from .sources import FASHION_MNIST
 from .sources import MNIST as MNIST_SOURCE
-from .tensors import Samples, Splits, TensorDataModule
+from .tensors import TensorDataModule
 
 NUM_TRAIN = 60_000
 

@@ -27,7 +27,8 @@ import torch
 from .arguments import whole_number
 from .augmentation import AugmentationSpec
 from .files import data_home
-from .tensors import Samples, Splits, TensorDataModule
+from .samples import Samples, Splits
+from .tensors import TensorDataModule
 
 NUM_TRAIN, NUM_TEST, NUM_STEPS = 4000, 1000, 40
 SHAPES = {

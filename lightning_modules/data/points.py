@@ -13,7 +13,8 @@ import torch
 
 from .arguments import one_of, whole_number, wrong
 from .augmentation import AugmentationSpec
-from .tensors import Samples, Splits, TensorDataModule
+from .samples import Samples, Splits
+from .tensors import TensorDataModule
 
 NOISE = {"blobs": 0.5, "xor": 0.25, "moons": 0.1}
 BLOB_CENTRE = 1.5

@@ -20,7 +20,6 @@ import hashlib
 import math
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -32,93 +31,9 @@ from torch import Tensor
 from .arguments import whole_number, wrong
 from .augmentation import Augmentation, AugmentationSpec
 from .order import BatchOrder, derive_seed
+from .samples import Normalization, Samples, Splits, normalized
 
 MIN_EVALUATION_BATCH = 1000  # no gradients are kept, so only the loop's overhead counts
-
-
-@dataclass(frozen=True)
-class Samples:
-    """Inputs (N, *in_shape), uint8 or float32, and their targets (N,)."""
-
-    inputs: Tensor
-    targets: Tensor
-
-    def __post_init__(self):
-        """Our own sets come out of `load` like this."""
-        assert len(self.inputs) == len(self.targets)
-        assert self.inputs.dtype in (torch.uint8, torch.float32)
-
-    def __len__(self) -> int:
-        """N."""
-        return len(self.targets)
-
-    @property
-    def num_bytes(self) -> int:
-        """Memory that both tensors take."""
-        return self.inputs.nbytes + self.targets.nbytes
-
-    def to(self, device: torch.device) -> Samples:
-        """The same samples in the memory of `device`."""
-        return Samples(self.inputs.to(device), self.targets.to(device))
-
-
-@dataclass(frozen=True)
-class Splits:
-    """A data set in three splits, and the scale of its inputs.
-
-    Args:
-        train: What is learned from.
-        val: What choices are made by; may be empty.
-        test: What is reported.
-        mean: Per channel, in the units of the stored inputs; one number for inputs without
-            channels.
-        std: Likewise.
-    """
-
-    train: Samples
-    val: Samples
-    test: Samples
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-    @property
-    def num_bytes(self) -> int:
-        """Memory of all splits together."""
-        return self.train.num_bytes + self.val.num_bytes + self.test.num_bytes
-
-    def to(self, device: torch.device) -> Splits:
-        """All splits in the memory of `device`."""
-        train, val, test = (samples.to(device) for samples in (self.train, self.val, self.test))
-        return Splits(train, val, test, self.mean, self.std)
-
-
-class Normalization:
-    """(x - mean) / std per channel, from bytes or floats to float32.
-
-    Args:
-        mean: One number per channel, or one for all.
-        std: Likewise, greater than 0.
-        in_shape: Shape of one input: (C, H, W) has channels, (D,) has none.
-        device: Where the batches are.
-    """
-
-    def __init__(
-        self,
-        mean: tuple[float, ...],
-        std: tuple[float, ...],
-        in_shape: tuple[int, ...],
-        device: torch.device | str = "cpu",
-    ):
-        shape = (-1, 1, 1) if len(in_shape) == 3 else (-1,)
-        self.mean = torch.tensor(mean, device=device).reshape(shape)  # (C, 1, 1) or (1,)
-        self.scale = (
-            torch.tensor(std, device=device).reshape(shape).reciprocal()
-        )  # (C, 1, 1) or (1,)
-        self.background = -self.mean * self.scale  # what a stored 0 becomes, same shape
-
-    def __call__(self, inputs: Tensor) -> Tensor:
-        """A new float tensor of the same shape: subtracting a float converts bytes on the way."""
-        return torch.sub(inputs, self.mean).mul_(self.scale)
 
 
 class TensorLoader:
@@ -310,7 +225,7 @@ class TensorDataModule(LightningDataModule):
         if self.drop_last and self.batch_size > len(splits.train):
             rule = f"at most the {len(splits.train)} training samples when `drop_last` is true"
             raise wrong("batch_size", rule, self.batch_size)
-        self._splits = _normalized(splits, self.in_shape)
+        self._splits = normalized(splits, self.in_shape)
 
     def train_dataloader(self) -> TensorLoader:
         """Shuffled, augmented batches; with `overfit_batches` the same ones each epoch."""
@@ -381,15 +296,3 @@ class TensorDataModule(LightningDataModule):
             )
             self._placed[device] = self.splits.to(device) if fits else self.splits
         return self._placed[device]
-
-
-def _normalized(splits: Splits, in_shape: tuple[int, ...]) -> Splits:
-    """Floats normalised here and now; bytes as they are."""
-    if splits.train.inputs.dtype == torch.uint8:
-        return splits
-    scale = Normalization(splits.mean, splits.std, in_shape)
-    train, val, test = (
-        Samples(scale(samples.inputs), samples.targets)
-        for samples in (splits.train, splits.val, splits.test)
-    )
-    return Splits(train, val, test, splits.mean, splits.std)

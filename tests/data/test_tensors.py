@@ -11,13 +11,8 @@ import pytest
 import torch
 from paceline.lightning_modules.data.digits import Digits
 from paceline.lightning_modules.data.order import BatchOrder, derive_seed
-from paceline.lightning_modules.data.tensors import (
-    Normalization,
-    Samples,
-    Splits,
-    TensorDataModule,
-    TensorLoader,
-)
+from paceline.lightning_modules.data.samples import Normalization, Samples, Splits
+from paceline.lightning_modules.data.tensors import TensorDataModule, TensorLoader
 from pytorch_lightning import LightningModule, Trainer, seed_everything
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 

@@ -1,0 +1,108 @@
+"""What an in-memory set is made of: samples, their splits, and the scale of their inputs.
+
+Letters: N samples, C channels, H x W picture, D features.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Inputs (N, *in_shape), uint8 or float32, and their targets (N,)."""
+
+    inputs: Tensor
+    targets: Tensor
+
+    def __post_init__(self):
+        """Our own sets come out of `load` like this."""
+        assert len(self.inputs) == len(self.targets)
+        assert self.inputs.dtype in (torch.uint8, torch.float32)
+
+    def __len__(self) -> int:
+        """N."""
+        return len(self.targets)
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory that both tensors take."""
+        return self.inputs.nbytes + self.targets.nbytes
+
+    def to(self, device: torch.device) -> Samples:
+        """The same samples in the memory of `device`."""
+        return Samples(self.inputs.to(device), self.targets.to(device))
+
+
+@dataclass(frozen=True)
+class Splits:
+    """A data set in three splits, and the scale of its inputs.
+
+    Args:
+        train: What is learned from.
+        val: What choices are made by; may be empty.
+        test: What is reported.
+        mean: Per channel, in the units of the stored inputs; one number for inputs without
+            channels.
+        std: Likewise.
+    """
+
+    train: Samples
+    val: Samples
+    test: Samples
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory of all splits together."""
+        return self.train.num_bytes + self.val.num_bytes + self.test.num_bytes
+
+    def to(self, device: torch.device) -> Splits:
+        """All splits in the memory of `device`."""
+        train, val, test = (samples.to(device) for samples in (self.train, self.val, self.test))
+        return Splits(train, val, test, self.mean, self.std)
+
+
+class Normalization:
+    """(x - mean) / std per channel, from bytes or floats to float32.
+
+    Args:
+        mean: One number per channel, or one for all.
+        std: Likewise, greater than 0.
+        in_shape: Shape of one input: (C, H, W) has channels, (D,) has none.
+        device: Where the batches are.
+    """
+
+    def __init__(
+        self,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        in_shape: tuple[int, ...],
+        device: torch.device | str = "cpu",
+    ):
+        shape = (-1, 1, 1) if len(in_shape) == 3 else (-1,)
+        self.mean = torch.tensor(mean, device=device).reshape(shape)  # (C, 1, 1) or (1,)
+        self.scale = (
+            torch.tensor(std, device=device).reshape(shape).reciprocal()
+        )  # (C, 1, 1) or (1,)
+        self.background = -self.mean * self.scale  # what a stored 0 becomes, same shape
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """A new float tensor of the same shape: subtracting a float converts bytes on the way."""
+        return torch.sub(inputs, self.mean).mul_(self.scale)
+
+
+def normalized(splits: Splits, in_shape: tuple[int, ...]) -> Splits:
+    """The splits with floats normalised here and now, and bytes as they are."""
+    if splits.train.inputs.dtype == torch.uint8:
+        return splits
+    scale = Normalization(splits.mean, splits.std, in_shape)
+    train, val, test = (
+        Samples(scale(samples.inputs), samples.targets)
+        for samples in (splits.train, splits.val, splits.test)
+    )
+    return Splits(train, val, test, splits.mean, splits.std)
