@@ -273,7 +273,9 @@ class Store:
             ui: Where `paceline ui` serves a store that is no server itself.
         """
         base = self.uri if self.uri.startswith("http") else ui
-        return f"{base}/#/experiments/{self.experiment_id}/runs/{run_id}"
+        page = f"{base}/#/experiments/{self.experiment_id}/runs/{run_id}"
+        # The page would open in its view of language models otherwise.
+        return f"{page}?workflowType=machine_learning"
 
 
 def _not_ours(uri: str, error: MlflowException) -> UserError:

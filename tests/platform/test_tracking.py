@@ -24,9 +24,8 @@ def artifacts(store: Store, run_id: str, folder: str | None = None) -> list[str]
 def test_a_fresh_store_appears_whole_and_can_be_opened_again(tmp_path: Path):
     home = tmp_path / "a home with spaces, # and é"
     store = Store(resolve_uri(None, home), "first").open()
-    assert (
-        store.link("abc") == f"http://127.0.0.1:5000/#/experiments/{store.experiment_id}/runs/abc"
-    )
+    page = f"http://127.0.0.1:5000/#/experiments/{store.experiment_id}/runs/abc"
+    assert store.link("abc") == f"{page}?workflowType=machine_learning"
     again = Store(resolve_uri(None, home), "first").open()
     assert again.experiment_id == store.experiment_id
     run_id = store.create_run("one")
