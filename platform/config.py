@@ -84,7 +84,7 @@ class Config:
     @functools.cached_property
     def namespace(self) -> Namespace:
         """What the parser made of the values."""
-        return parse(self.values, self.where)
+        return parse(canonical(self.values), self.where)
 
     def get(self, key: str, default: Any = None) -> Any:
         """The resolved value at a dotted key (`init_args` may be left out)."""
