@@ -7,8 +7,6 @@ One sweep is a parent run, one trial a child of it.
 
 from __future__ import annotations
 
-import getpass
-import traceback
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -16,10 +14,8 @@ from typing import Any, Literal
 
 from .errors import UserError, must
 from .tracking_client import (
-    MAX_NAME_CHARS,
     MAX_PARAM_CHARS,
     MAX_PARAMS,
-    MAX_TAG_CHARS,
     MlflowClient,
     MlflowException,
     Param,
@@ -33,6 +29,7 @@ from .tracking_client import (
 from .tracking_params import flatten
 from .tracking_search import search_runs
 from .tracking_store import prepare_store
+from .tracking_tags import checked_tags, describe_error, user_name
 from .tracking_uri import public_uri, resolve_uri, sqlite_path
 
 __all__ = ["Status", "Store", "public_uri", "resolve_uri"]
@@ -141,12 +138,12 @@ class Store:
         Returns:
             The run id.
         """
-        own = {"mlflow.user": _user(), "mlflow.source.type": "LOCAL", "attempt": "1"}
+        own = {"mlflow.user": user_name(), "mlflow.source.type": "LOCAL", "attempt": "1"}
         if parent:
             own[PARENT] = parent
         with told(self.uri):
             run = self.client.create_run(
-                self.experiment_id, tags=_tags({**own, **(tags or {})}), run_name=name
+                self.experiment_id, tags=checked_tags({**own, **(tags or {})}), run_name=name
             )
         if params:
             self.set_params(run.info.run_id, params)
@@ -172,7 +169,7 @@ class Store:
     def set_tags(self, run_id: str, tags: Mapping[str, Any]) -> None:
         """Write tags in one call; values of more than 8,000 characters are cut with a mark."""
         with told(self.uri):
-            rows = [RunTag(name, value) for name, value in _tags(tags).items()]
+            rows = [RunTag(name, value) for name, value in checked_tags(tags).items()]
             self.client.log_batch(run_id, tags=rows)
 
     def reopen(self, run_id: str) -> int:
@@ -211,7 +208,7 @@ class Store:
             RunError: The store did not answer; the run may still be RUNNING in it.
         """
         tags = {} if stop_reason is None else {"stop_reason": stop_reason}
-        line, text = _describe(error)
+        line, text = describe_error(error)
         if line:
             tags["exception"] = line
         if tags:
@@ -286,31 +283,3 @@ def _not_ours(uri: str, error: MlflowException) -> UserError:
         "--tracking-uri",
         f"for an older store, after a backup: `mlflow db upgrade {uri}`",
     )
-
-
-def _tags(tags: Mapping[str, Any]) -> dict[str, str]:
-    """Tags as MLflow takes them, a wrong name told instead of mended: the user chose it."""
-    for name in tags:
-        if entity_name(name) != name:
-            rule = f"at most {MAX_NAME_CHARS} letters, digits, spaces or _ - . : /"
-            raise UserError(must("tracking.tags", f"named with {rule}", name), "tracking.tags")
-    return {name: cut(str(value), MAX_TAG_CHARS) for name, value in tags.items()}
-
-
-def _describe(error: BaseException | str | None) -> tuple[str, str]:
-    """An error as one line and as the whole text."""
-    if error is None:
-        return "", ""
-    if isinstance(error, BaseException):
-        line = f"{type(error).__name__}: {error}".splitlines()[0]
-        return cut(line, 500), "".join(traceback.format_exception(error))
-    lines = error.strip().splitlines() or ["unknown"]
-    # The last line of a traceback's text names the exception.
-    return cut(lines[-1].strip(), 500), error
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container may run as a user without a name
-        return "unknown"
