@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 
 from . import catalog
 from .errors import PacelineError, unknown
-from .verbs import VERBS, Flag, Verb
+from .verbs import COMMON, VERBS, Flag, Verb
 
 _SCRIPTS = {
     "bash": """_paceline() {
@@ -53,48 +54,62 @@ def complete(words: list[str]) -> list[str]:
     verb = VERBS.get(before[0])
     if verb is None:
         return []
-    flag = next((f for f in verb.flags if before[-1] == f"--{f.name}" and f.metavar), None)
-    if flag is not None:
-        return _starting(current, catalog.entries(_KIND_OF_FLAG.get(flag.name, "envs")))
-    if current.startswith("-"):
-        return _starting(current, [*_flags(verb.flags), *_keys(verb, before)])
-    return _starting(current, _positional(verb, before))
+    given, open_flag = _scan(verb, before[1:])
+    with contextlib.suppress(PacelineError):  # a broken home must not spoil the prompt
+        if open_flag:
+            kind = _KIND_OF_FLAG.get(open_flag)
+            return _starting(current, catalog.entries(kind) if kind else ())
+        if current.startswith("-"):
+            return _starting(current, [*_flags(verb.flags), *_keys(verb, given)])
+        return _starting(current, _positional(verb, len(given)))
+    return []
 
 
-def _starting(current: str, names: object) -> list[str]:
-    return sorted(name for name in names if name.startswith(current))  # type: ignore[attr-defined]
+def _scan(verb: Verb, words: list[str]) -> tuple[list[str], str]:
+    """Positional words on the line, and the flag that still waits for its value."""
+    with_value = {f"--{flag.name}" for flag in verb.flags if flag.metavar}
+    given, rest = list[str](), list(words)
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("-"):
+            given.append(word)
+        elif "=" not in word and ("." in word or word.replace("_", "-") in with_value):
+            if not rest:
+                return given, word.removeprefix("--").replace("_", "-")
+            rest.pop(0)
+    return given, ""
+
+
+def _starting(current: str, names: Iterable[str]) -> list[str]:
+    return sorted(name for name in names if name.startswith(current))
 
 
 def _flags(flags: tuple[Flag, ...]) -> list[str]:
-    return [f"--{flag.name}" for flag in flags] + ["--json", "--help"]
+    return [f"--{flag.name}" for flag in (*flags, *COMMON)]
 
 
-def _keys(verb: Verb, before: list[str]) -> list[str]:
+def _keys(verb: Verb, given: list[str]) -> list[str]:
     """Keys of the recipe that stands on the line; they need its file, not the classes in it."""
-    if not verb.takes_keys or len(before) < 2:
+    if not verb.takes_keys or not given:
         return []
-    with contextlib.suppress(PacelineError):
-        from .config_file import read
-        from .config_keys import short_key
+    from .config_file import read
+    from .config_keys import short_key
 
-        _, lines = read(catalog.recipe_path(before[1]))
+    with contextlib.suppress(PacelineError):  # a run's name, or a recipe that is not there yet
+        _, lines = read(catalog.recipe_path(given[0]))
         return [f"--{short_key(key)}" for key in lines if "." in key and ".space" not in key]
     return []
 
 
-def _positional(verb: Verb, before: list[str]) -> list[str]:
-    place = len([w for w in before[1:] if not w.startswith("-")])
+def _positional(verb: Verb, place: int) -> Iterable[str]:
     name = (verb.positional[place] if place < len(verb.positional) else "").rstrip("?")
     if name == "RECIPE":
-        return list(catalog.entries("recipes"))
+        return catalog.entries("recipes")
     if name == "NAME" and verb.name == "data":
-        return list(catalog.entries("data"))
+        return catalog.entries("data")
     if name == "NAME":
         from .home import names
 
         return [*names(), *catalog.entries("recipes")]
-    return list(
-        {"KIND": catalog.KINDS, "ACTION": ("list", "get", "verify"), "SHELL": _SCRIPTS}.get(
-            name, ()
-        )
-    )
+    known = {"KIND": catalog.KINDS, "ACTION": ("list", "get", "verify"), "SHELL": _SCRIPTS}
+    return known.get(name, ())
