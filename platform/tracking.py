@@ -150,21 +150,27 @@ class Store:
         return run.info.run_id
 
     def set_params(self, run_id: str, config: Mapping[str, Any]) -> None:
-        """Write a nested config once; MLflow refuses to change a param that is there.
+        """Write a nested config once.
+
+        A run that goes on with another value keeps the param that it began with, because MLflow
+        refuses to change one, and gets the new value as a tag of the same name.
 
         Args:
             run_id: An open run.
             config: Flattened by `flatten`; values of more than 6,000 characters are cut with a
                 mark, the whole of them stands in the artifact `config.yaml`.
         """
-        rows = [
-            (entity_name(name), cut(value, MAX_PARAM_CHARS))
+        params = {
+            entity_name(name): cut(value, MAX_PARAM_CHARS)
             for name, value in flatten(config).items()
-        ]
+        }
         with told(self.uri):
+            there = self.client.get_run(run_id).data.params
+            rows = [Param(*item) for item in params.items() if item[0] not in there]
             for start in range(0, len(rows), MAX_PARAMS):
-                part = [Param(*row) for row in rows[start : start + MAX_PARAMS]]
-                self.client.log_batch(run_id, params=part)
+                self.client.log_batch(run_id, params=rows[start : start + MAX_PARAMS])
+        if changed := {n: v for n, v in params.items() if there.get(n, v) != v}:
+            self.set_tags(run_id, changed)
 
     def set_tags(self, run_id: str, tags: Mapping[str, Any]) -> None:
         """Write tags in one call; values of more than 8,000 characters are cut with a mark."""

@@ -15,11 +15,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .tracking import Store
+from .tracking import PARENT, Store
 from .tracking_client import told
 
 # The packages whose version can change a result.
 PACKAGES = ("paceline", "torch", "pytorch-lightning", "ray", "mlflow", "numpy")
+COMMIT, DIRTY = "paceline.git_commit", "paceline.git_dirty"
 # MLflow keeps this much of a data set's digest.
 MAX_DIGEST_CHARS = 36
 
@@ -37,7 +38,7 @@ def begin(
     data: Any = None,
     model: Any = None,
 ) -> None:
-    """Write what is known before training; call it in the process that the user started.
+    """Write what is known before training.
 
     Args:
         store: The store of the run.
@@ -54,7 +55,7 @@ def begin(
     Raises:
         RunError: The store does not answer.
     """
-    code = code_state(Path.cwd())
+    code = _code(store, run_id)
     tags = {
         **{f"paceline.version.{package}": version for package, version in versions().items()},
         **code,
@@ -65,7 +66,7 @@ def begin(
         "mlflow.source.name": command,
         "mlflow.note.content": note(name, command, seed, code, world_size),
     }
-    if commit := code.get("paceline.git_commit"):
+    if commit := code.get(COMMIT):
         tags["mlflow.source.git.commit"] = commit
     store.set_tags(run_id, tags)
     store.set_params(run_id, config)
@@ -127,8 +128,8 @@ def note(
 ) -> str:
     """The text that MLflow's page shows on top of a run, in Markdown."""
     lines = [f"**{name}**", "", "Run it again:", "", "```", command, "```", ""]
-    if commit := code.get("paceline.git_commit"):
-        changed = code["paceline.git_dirty"] == "true"
+    if commit := code.get(COMMIT):
+        changed = code.get(DIRTY) == "true"
         lines.append(f"- code: commit `{commit}`" + (", **with uncommitted changes**" * changed))
     lines += [
         f"- seed: {seed}" + (f", {world_size} processes" if world_size > 1 else ""),
@@ -151,13 +152,26 @@ def versions() -> dict[str, str]:
     return found
 
 
+def _code(store: Store, run_id: str) -> dict[str, str]:
+    """The state of the code that a run is made with.
+
+    A trial takes its sweep's: Ray gives each trial a working folder of its own, outside the
+    user's repository.
+    """
+    with told(store.uri):
+        parent = store.client.get_run(run_id).data.tags.get(PARENT)
+        if parent is None:
+            return code_state(Path.cwd())
+        tags = store.client.get_run(parent).data.tags
+    return {name: tags[name] for name in (COMMIT, DIRTY) if name in tags}
+
+
 @functools.cache
 def code_state(folder: Path) -> dict[str, str]:
     """The commit of the repository around a folder and whether tracked files were changed.
 
     Args:
-        folder: Where the user works; Ray changes the working folder of its workers, so ask in the
-            driver.
+        folder: Where the user works.
 
     Returns:
         The tags `paceline.git_commit` and `paceline.git_dirty` (`true` or `false`); empty outside
@@ -168,7 +182,7 @@ def code_state(folder: Path) -> dict[str, str]:
         return {}
     changes = _git(folder, "status", "--porcelain", "--untracked-files=no")
     # A status that could not be read must not pass for a clean tree.
-    return {"paceline.git_commit": commit, "paceline.git_dirty": str(changes != "").lower()}
+    return {COMMIT: commit, DIRTY: str(changes != "").lower()}
 
 
 def _git(folder: Path, *args: str) -> str | None:

@@ -127,6 +127,14 @@ def test_a_config_of_any_size_becomes_params(store: Store):
     assert store.client.get_run(run_id).data.params == params
 
 
+def test_a_run_that_goes_on_with_another_value_keeps_its_param_and_gets_a_tag(store: Store):
+    run_id = store.create_run("one", params={"trainer": {"max_epochs": 5}})
+    store.set_params(run_id, {"trainer": {"max_epochs": 9, "precision": 32}})
+    run = store.client.get_run(run_id)
+    assert run.data.params == {"trainer.max_epochs": "5", "trainer.precision": "32"}
+    assert run.data.tags["trainer.max_epochs"] == "9"
+
+
 def test_flatten_names_keys_as_the_command_line_does():
     config = {
         "seed_everything": 1,

@@ -113,6 +113,21 @@ def test_changed_code_is_called_dirty(store: Store, repository: Path):
     assert "with uncommitted changes" in tags(store, run_id)["mlflow.note.content"]
 
 
+def test_a_trial_that_ray_moved_elsewhere_has_its_sweeps_commit(
+    store: Store, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    sweep = store.create_run("sweep")
+    tracking_record.begin(store, sweep, **RECORD)
+    elsewhere = tmp_path / "trial"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    trial = store.create_run("trial", parent=sweep)
+    tracking_record.begin(store, trial, **RECORD)
+    commit = tags(store, sweep)["paceline.git_commit"]
+    assert tags(store, trial)["paceline.git_commit"] == commit
+    assert tags(store, trial)["mlflow.source.git.commit"] == commit
+
+
 @pytest.mark.parametrize("state", ["no repository", "no commit", "no git"])
 def test_without_git_the_rest_is_recorded(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str
