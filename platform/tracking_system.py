@@ -13,6 +13,7 @@ from typing import Any
 
 import psutil
 
+from .tracking_client import MlflowException, connect
 from .tracking_writer import MetricWriter
 
 logger = logging.getLogger("paceline.tracking")
@@ -27,7 +28,6 @@ class SystemMonitor:
     Args:
         writer: The run's writer.
         interval_s: Seconds between samples; a first one is taken after 1 s, a last one at the end.
-        start_ms: When the run was started, in ms since 1970; default: now.
         node: Name of the machine when several write into one run, each under its own.
     """
 
@@ -36,11 +36,9 @@ class SystemMonitor:
         writer: MetricWriter,
         *,
         interval_s: float = 5.0,
-        start_ms: int | None = None,
         node: str = "",
     ):
         self.writer, self.interval_s = writer, interval_s
-        self.start_s = time.time() if start_ms is None else start_ms / 1000
         self.prefix = f"system/{node}/" if node else "system/"
         self._monitors = _monitors()
         self._stop = threading.Event()
@@ -72,6 +70,7 @@ class SystemMonitor:
         psutil.cpu_percent()
         wait_s = min(1.0, self.interval_s)
         last_s, stopped = 0.0, False
+        run_start_s = self._run_start_s()
         while not stopped:
             stopped = self._stop.wait(wait_s)
             wait_s = self.interval_s
@@ -80,10 +79,18 @@ class SystemMonitor:
                 return
             last_s = time.monotonic()
             try:
-                self.writer.add(self.sample(), int(time.time() - self.start_s))
+                self.writer.add(self.sample(), int(time.time() - run_start_s))
             except Exception as error:  # a sensor that fails must not end the run
                 logger.warning("System metrics stopped: %r", error)
                 return
+
+    def _run_start_s(self) -> float:
+        """When the run was created, in s since 1970; now when the store does not say."""
+        try:
+            run = connect(self.writer.uri).get_run(self.writer.run_id)
+        except MlflowException:
+            return time.time()
+        return run.info.start_time / 1000
 
 
 def _monitors() -> list[Any]:

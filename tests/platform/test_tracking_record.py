@@ -12,6 +12,7 @@ import pytorch_lightning as pl
 import torch
 from paceline.platform import tracking_artifacts, tracking_record
 from paceline.platform.tracking import Store
+from paceline.platform.tracking_client import now_ms
 from paceline.platform.tracking_logger import RunLogger
 from paceline.platform.tracking_pictures import group, learning_curves
 from paceline.platform.tracking_system import SystemMonitor
@@ -305,10 +306,10 @@ class TestPictures:
 
 
 def test_system_metrics_come_under_mlflows_names(store: Store):
-    run_id = store.create_run("net-1")
-    started_ms = store.client.get_run(run_id).info.start_time
+    a_minute_ago = now_ms() - 60_000
+    run_id = store.client.create_run(store.experiment_id, start_time=a_minute_ago).info.run_id
     writer = MetricWriter(store.uri, run_id)
-    monitor = SystemMonitor(writer, interval_s=0.2, start_ms=started_ms - 60_000).start()
+    monitor = SystemMonitor(writer, interval_s=0.2).start()
     deadline = time.monotonic() + 1.0
     while time.monotonic() < deadline:
         pass  # keep a CPU busy
