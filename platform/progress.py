@@ -32,7 +32,9 @@ class EpochProgress(Callback):
         self.console = console()
         self._bar: Progress | None = None
         self._task: Any = None
-        self._drawn_at = self._epoch_began = 0.0
+        self._drawn_at = self._epoch_began = self._seconds = 0.0
+        self._epoch = 0  # of the epoch that runs, from 1
+        self._is_shown = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Open the bar on a terminal."""
@@ -50,12 +52,16 @@ class EpochProgress(Callback):
             self._bar.start()
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin an epoch."""
-        self._epoch_began = time.monotonic()
+        """Tell the epoch before this one, whose metrics are complete only now, and begin anew.
+
+        A module may log at the epoch's end, which comes after a callback's.
+        """
+        self._tell(trainer)
+        self._epoch, self._epoch_began = trainer.current_epoch + 1, time.monotonic()
         if self._bar:
             total = trainer.num_training_batches
             self._bar.reset(self._task, total=total if total != float("inf") else None)
-            self._bar.update(self._task, description=f"epoch {_of(trainer)}")
+            self._bar.update(self._task, description=f"epoch {self._of(trainer)}")
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -66,17 +72,27 @@ class EpochProgress(Callback):
             self._bar.update(self._task, completed=batch_idx + 1)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Tell the epoch's metrics."""
-        metrics = format_metrics({k: float(v) for k, v in trainer.callback_metrics.items()})
-        if self._bar:
-            self._bar.update(self._task, metrics=metrics, completed=trainer.num_training_batches)
-        elif self._is_shown:
-            seconds = time.monotonic() - self._epoch_began
-            self.console.print(f"epoch {_of(trainer)}  {metrics}  {seconds:.1f} s", soft_wrap=True)
+        """Take the epoch's time."""
+        self._seconds = time.monotonic() - self._epoch_began
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Close the bar."""
+        """Tell the last epoch and close the bar."""
+        self._tell(trainer)
         self._close()
+
+    def _tell(self, trainer: Trainer) -> None:
+        if not self._epoch:
+            return
+        metrics = format_metrics({k: float(v) for k, v in trainer.callback_metrics.items()})
+        if self._bar:
+            self._bar.update(self._task, metrics=metrics)
+        elif self._is_shown:
+            line = f"epoch {self._of(trainer)}  {metrics}  {self._seconds:.1f} s"
+            self.console.print(line, soft_wrap=True)
+
+    def _of(self, trainer: Trainer) -> str:
+        total = trainer.max_epochs
+        return f"{self._epoch}" + (f"/{total}" if total and total > 0 else "")
 
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
@@ -88,11 +104,6 @@ class EpochProgress(Callback):
         if self._bar:
             self._bar.stop()
             self._bar = None
-
-
-def _of(trainer: Trainer) -> str:
-    total = trainer.max_epochs
-    return f"{trainer.current_epoch + 1}" + (f"/{total}" if total and total > 0 else "")
 
 
 def format_metrics(metrics: dict[str, float]) -> str:
