@@ -49,7 +49,7 @@ def entries(kind: str) -> dict[str, Entry]:
     if kind == "recipes":
         return _recipes()
     found: dict[str, list[EntryPoint]] = {}
-    for point in sorted(entry_points(group=f"paceline.{kind}"), key=lambda p: p.name):
+    for point in _points(kind):
         found.setdefault(point.name, []).append(point)
     named = {}
     for name, points in found.items():
@@ -58,6 +58,10 @@ def entries(kind: str) -> dict[str, Entry]:
             key = name if len(targets) == 1 else f"{_package(point)}:{name}"
             named[key] = Entry(key, point.value, _package(point))
     return named
+
+
+def _points(kind: str) -> list[EntryPoint]:
+    return sorted(entry_points(group=f"paceline.{kind}"), key=lambda point: point.name)
 
 
 def find(kind: str, name: str, where: str = "") -> Entry:
@@ -113,15 +117,27 @@ def _package(point: EntryPoint) -> str:
 
 
 def _recipes() -> dict[str, Entry]:
-    named: dict[str, Entry] = {}
-    folders = {(p.value, _package(p)) for p in entry_points(group="paceline.recipes")}
-    for value, package in sorted(folders):
-        spec = importlib.util.find_spec(value)
-        for folder in (spec.submodule_search_locations or []) if spec else []:
-            for path in sorted(Path(folder).glob("*.yaml")):
-                name = path.stem if path.stem not in named else f"{package}:{path.stem}"
-                named[name] = Entry(name, str(path), package, head_comment(path))
-    return named
+    """Every recipe by name; a name that two folders have is listed as `package:name`."""
+    found: dict[str, list[tuple[Path, str]]] = {}
+    for value, package in sorted({(p.value, _package(p)) for p in _points("recipes")}):
+        for folder in _folders(value):
+            for path in sorted(folder.glob("*.yaml")):
+                found.setdefault(path.stem, []).append((path, package))
+    named = {}
+    for name, places in found.items():
+        for path, package in places:
+            key = name if len(places) == 1 else f"{package}:{name}"
+            named[key] = Entry(key, str(path), package, head_comment(path))
+    return dict(sorted(named.items()))
+
+
+def _folders(package: str) -> list[Path]:
+    """The folders of a package, found without running its own code; none when it is gone."""
+    try:
+        spec = importlib.util.find_spec(package)
+    except Exception:  # a parent package that does not import must not hide the others
+        return []
+    return [Path(folder) for folder in (spec.submodule_search_locations or [])] if spec else []
 
 
 def head_comment(path: Path) -> str:
