@@ -150,14 +150,14 @@ def without_root() -> Iterator[None]:
         os.seteuid(0)
 
 
-@pytest.mark.parametrize("exists", [True, False], ids=["file", "folder"])
-def test_a_store_that_is_read_only_is_told(migrated_store: Path, exists: bool):
+@pytest.mark.parametrize("read_only", ["file", "folder", "both", "folder without a file"])
+def test_a_store_that_is_read_only_is_told(migrated_store: Path, read_only: str):
     with tempfile.TemporaryDirectory(dir="/tmp") as name:
         path = Path(name, "mlflow.db")
-        if exists:
+        if "without" not in read_only:
             path.write_bytes(migrated_store.read_bytes())
-            path.chmod(0o444)
-        Path(name).chmod(0o555)
+            path.chmod(0o444 if read_only in ("file", "both") else 0o666)
+        Path(name).chmod(0o777 if read_only == "file" else 0o555)
         try:
             with without_root():
                 what = told(f"sqlite:///{path}")
