@@ -100,12 +100,12 @@ def fit_config(
         built = training.prepare(config, ckpt_path=ckpt_path)
         store = open_store(config)
         run_id = store.create_run(name, parent=parent, tags=config.tracking.tags)
-        write_atomic(folder / "config.yaml", config.text())
         state = {"name": name, "kind": "fit", "run_id": run_id, "recipe": config.recipe}
         state |= {"tracking_uri": store.uri, "experiment": store.experiment, "parent": parent}
-        write_state(folder, state | {"status": "running"})
         result = RunResult(name, run_id, "running", {}, None, store.uri, 0.0, store.link(run_id))
         with _recorded(store, result, folder, state, started), _joinable(result, folder, config):
+            write_atomic(folder / "config.yaml", config.text())
+            write_state(folder, state | {"status": "running"})
             outcome = train(
                 config,
                 store_uri=store.uri,
@@ -162,9 +162,9 @@ def _recorded(
         if result.status == "running":
             result.status = "killed"
         result.seconds = time.monotonic() - started
+        write_state(folder, state | result.as_dict())  # first: the store may not answer
         reason = state.get("stop_reason")
         store.finish(result.run_id, result.status, stop_reason=reason, error=error)
-        write_state(folder, state | result.as_dict())
 
 
 def failed(error: Exception, folder: Path | None = None) -> PacelineError:
