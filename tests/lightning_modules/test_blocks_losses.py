@@ -54,6 +54,13 @@ def test_softmax_and_cross_entropy_of_the_slide():
     assert loss.item() == pytest.approx(2.0404, abs=5e-5)
 
 
+def test_smoothed_entropy_is_that_of_a_target_spread_over_all_classes():
+    target = 0.8 * F.one_hot(TABLE_LABELS, 10).double() + 0.2 / 10
+    expected = -(target * TABLE.log_softmax(1)).sum(1).mean().item()
+    found = cross_entropy(TABLE, TABLE_LABELS, label_smoothing=0.2).item()
+    assert found == pytest.approx(expected, abs=1e-12)
+
+
 def test_divergence_from_a_one_hot_target_is_the_cross_entropy():
     target = F.one_hot(TABLE_LABELS, 10).double()
     expected = cross_entropy(TABLE, TABLE_LABELS).item()
