@@ -150,13 +150,13 @@ class Monitor:
         """Tune's view of `receive`."""
         return _Stopper(self)
 
-    def callback(self, refresh: Callable[[], None]) -> Callback:
+    def callback(self, turn: Callable[[], None]) -> Callback:
         """Tune's view of starts and ends.
 
         Args:
-            refresh: Called at each turn of Tune's loop, to draw.
+            turn: Called at each turn of Tune's loop.
         """
-        return _Events(self, refresh)
+        return _Events(self, turn)
 
 
 def _told(write: Callable[[], object]) -> None:
@@ -187,8 +187,8 @@ class _Stopper(_Adapter, Stopper):
 
 
 class _Events(_Adapter, Callback):
-    def __init__(self, monitor: Monitor, refresh: Callable[[], None]):
-        self.monitor, self.refresh = monitor, refresh
+    def __init__(self, monitor: Monitor, turn: Callable[[], None]):
+        self.monitor, self.turn = monitor, turn
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info) -> None:
         """An actor begins a trial."""
@@ -207,8 +207,8 @@ class _Events(_Adapter, Callback):
         self.monitor.end(_number(trial), "failed", error=text)
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info) -> None:
-        """Draw."""
-        self.refresh()
+        """Another turn of the loop."""
+        self.turn()
 
 
 def _number(trial: Trial) -> int:

@@ -11,8 +11,10 @@ may have none.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
 
@@ -45,12 +47,12 @@ class RaySession:
         return self
 
     def _run(self) -> None:
-        logging.getLogger("ray").setLevel(logging.ERROR)  # before `init` sets its own level
         options: dict[str, Any] = {"address": self.address or "local"}
         if self.address is None:
             options |= {"object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": False}
         try:
-            ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
+            with quiet_ray():
+                ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
         except Exception as error:
             self._error = error
         self._is_ready.set()
@@ -88,3 +90,17 @@ class RaySession:
         if self._is_ours:
             self._is_over.set()
             self._thread.join()
+
+
+@contextlib.contextmanager
+def quiet_ray() -> Iterator[None]:
+    """Keep Ray's own news and advice off standard error, where our progress stands."""
+    loggers = [logging.getLogger(name) for name in ("ray", "ray.tune", "ray.tune.tune")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,10 +23,11 @@ from ..platform.tracking_artifacts import finish_artifacts
 from ..platform.tracking_record import begin
 from .budget import Budget, read_budget
 from .capacity import concurrency, worker_shape
+from .deferred_signals import DeferredSignals
 from .ledger import Ledger, Rows
 from .monitor import Monitor
 from .probe import check
-from .ray_session import RaySession
+from .ray_session import RaySession, quiet_ray
 from .result import SweepResult, describe_best, trial_folder
 from .search import Proposer, TrialSearcher, make_proposer
 from .space import Space, read_space
@@ -102,7 +104,8 @@ def run_sweep(config: Config, *, name: str | None = None, command: str = "") -> 
         training.prepare(config)
         width = concurrency(session.nodes(), config.launch, config.sweep.max_concurrent)
         store = open_store(config)
-        return _Sweep(plan, name, command, folder, store, width, started).run(session)
+        with DeferredSignals() as signals:
+            return _Sweep(plan, name, command, folder, store, width, started).run(session, signals)
 
 
 class _Sweep:
@@ -126,7 +129,7 @@ class _Sweep:
         self.rows = Rows(sweep.metric, sweep.mode)
         self.run_id = ""
 
-    def run(self, session: RaySession) -> SweepResult:
+    def run(self, session: RaySession, signals: DeferredSignals) -> SweepResult:
         """Record, search, end."""
         config = self.plan.config
         write_atomic(self.folder / "config.yaml", config.text())
@@ -147,7 +150,12 @@ class _Sweep:
         try:
             monitor.post(self._begin_record)
             with LiveTable(self.rows, self.budget.trials, self.width) as table:
-                self._tune(monitor, table.refresh)
+
+                def turn() -> None:
+                    table.refresh()
+                    signals.check()
+
+                self._tune(monitor, turn)
             session.stop_soon()
             self._check_outcome(monitor)
             monitor.post(self._describe_best)
@@ -170,8 +178,8 @@ class _Sweep:
             command=self.command,
         )
 
-    def _tune(self, monitor: Monitor, refresh: Callable[[], None]) -> None:
-        """Let Tune drive the trials until none is left."""
+    def _tune(self, monitor: Monitor, turn: Callable[[], None]) -> None:
+        """Let Tune drive the trials until none is left, with a `turn` of ours in its loop."""
         from .schedule import make_scheduler
         from .trial import TrialPlan, run_trial
 
@@ -182,19 +190,24 @@ class _Sweep:
             metric=config.sweep.metric,
             store_uri=self.store.uri,
             folder=str(self.folder),
+            path=tuple(sys.path),
             deadline=self.budget.deadline,
         )
 
         def trial(suggestion: dict[str, Any]) -> None:
             run_trial(suggestion, shared, tune.report)
 
-        limit = config.sweep.max_concurrent
+        # Under these limits nothing waits beside the running trials: Tune would run it where
+        # resources are left, and each trial that waits has an epoch set aside.
+        is_limited = config.sweep.max_concurrent or config.sweep.max_epochs
         # Actors start side by side, and the next configuration waits when one comes free.
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(self.width)
         tuner = tune.Tuner(
             tune.with_resources(trial, worker_shape(config.launch)),
             tune_config=tune.TuneConfig(
-                search_alg=TrialSearcher(monitor.may_begin, monitor.begin, limit and self.width),
+                search_alg=TrialSearcher(
+                    monitor.may_begin, monitor.begin, self.width if is_limited else None
+                ),
                 scheduler=make_scheduler(config.sweep, config.get("trainer.max_epochs")),
                 num_samples=self.budget.trials,
                 reuse_actors=True,
@@ -205,11 +218,12 @@ class _Sweep:
                 name="tune",
                 storage_path=str(self.folder),
                 stop=monitor.stopper(),
-                callbacks=[monitor.callback(refresh)],
+                callbacks=[monitor.callback(turn)],
                 verbose=0,
             ),
         )
-        tuner.fit()
+        with quiet_ray():
+            tuner.fit()
 
     def _describe_best(self) -> None:
         """Give the best trial's run the pictures that all trials spared, and its config a file."""

@@ -24,7 +24,7 @@ from pytorch_lightning.callbacks import Callback
 
 from ..platform.config import Config
 from ..platform.config_keys import short_key
-from ..platform.errors import UserError, must
+from ..platform.errors import PacelineError, UserError, must
 from ..platform.launch import train
 from . import ray_settings as ray_settings
 
@@ -42,6 +42,7 @@ class TrialPlan:
         metric: The deciding metric.
         store_uri: MLflow's store.
         folder: The sweep's folder.
+        path: The driver's `sys.path`: a config names classes of the folder that one works in.
         deadline: Unix time in seconds at which trials end; None: no limit.
     """
 
@@ -50,6 +51,7 @@ class TrialPlan:
     metric: str
     store_uri: str
     folder: str
+    path: tuple[str, ...] = ()
     deadline: float | None = None
 
 
@@ -81,7 +83,7 @@ class TrialReporter(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Report an epoch's metrics; the check before training is no epoch."""
-        if trainer.sanity_checking or self.is_stopped or trainer.state.fn != "fit":
+        if self.is_stopped or trainer.state.fn != "fit":
             return
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         if self.metric not in metrics:
@@ -90,6 +92,8 @@ class TrialReporter(Callback):
                 f"the first validation of {type(pl_module).__name__}",
                 f"it logs: {', '.join(sorted(metrics)) or 'nothing'}",
             )
+        if trainer.sanity_checking:
+            return
         try:
             self.report(
                 {
@@ -123,6 +127,7 @@ def run_trial(suggestion: dict[str, Any], plan: TrialPlan, report: Report) -> No
         SystemExit: The sweep stopped this trial.
     """
     number = suggestion["number"]
+    sys.path += [folder for folder in plan.path if folder not in sys.path]
     reporter = TrialReporter(number, plan.metric, report, plan.deadline)
     try:
         end = _train(suggestion, plan, reporter)
@@ -137,8 +142,12 @@ def run_trial(suggestion: dict[str, Any], plan: TrialPlan, report: Report) -> No
 
 def _failure(error: Exception) -> dict[str, Any]:
     """The end of a trial that raised; what every trial would raise ends the sweep."""
+    line = str(error).strip().partition("\n")[0]
+    if not isinstance(error, PacelineError):
+        line = f"{type(error).__name__}: {line}".removesuffix(": ")
+    trace = "".join(traceback.format_exception(error)).rstrip()
+    text = trace if trace.endswith(line) else f"{trace}\n{line}"  # the last line names it
     fatal = error.as_dict() if isinstance(error, UnknownMetric) else None
-    text = "".join(traceback.format_exception(error))
     return {"status": "failed", "error": text, "fatal": fatal}
 
 

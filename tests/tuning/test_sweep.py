@@ -1,0 +1,185 @@
+"""Sweeps on a real Ray, a real store and real data; the trials are seconds long."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import paceline
+import pytest
+from mlflow import MlflowClient
+from paceline.platform.errors import RunError, UserError
+from paceline.platform.tracking import Store
+from paceline.tuning.result import SweepResult
+from paceline.tuning.show import show
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_here", "module_home")]
+
+FRAGILE = """
+seed_everything: 3
+model: {class_path: fragile.Fragile}
+data: {class_path: fragile.Line}
+trainer: {max_epochs: 3, accelerator: cpu, enable_progress_bar: false}
+sweep:
+  metric: val/loss
+  search: grid
+  scheduler: none
+  space: {}
+"""
+
+
+@pytest.fixture(scope="module")
+def digits(module_home: Path) -> SweepResult:
+    """Eight trials of the perceptron on digits, under ASHA, a few knobs."""
+    return paceline.sweep(
+        "mlp",
+        name="digits",
+        trials=8,
+        seed=1,
+        vary=["learning_rate", "layer_size", "batch_size"],
+        config={"trainer.max_epochs": 4, "tracking.log_model": False},
+    )
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    """A recipe of the fragile model."""
+    path = tmp_path / "fragile.yaml"
+    path.write_text(FRAGILE)
+    return path
+
+
+def sweep_fragile(recipe: Path, space: dict[str, Any], **config: Any) -> SweepResult:
+    config = {"sweep.space": space, **{key.replace("__", "."): v for key, v in config.items()}}
+    return paceline.sweep(str(recipe), trials=20, config=config)
+
+
+def client_of(result: SweepResult) -> MlflowClient:
+    return Store(result.tracking_uri).client
+
+
+def test_eight_trials_leave_eight_children_under_one_parent_and_none_running(digits: SweepResult):
+    assert (digits.status, digits.trials) == ("finished", 8)
+    children = Store(digits.tracking_uri).children(digits.run_id)
+    assert len(children) == 8
+    assert set(children.values()) == {"finished"}
+    assert client_of(digits).get_run(digits.run_id).info.status == "FINISHED"
+
+
+def test_asha_stops_trials_early_and_says_so(digits: SweepResult):
+    reasons = [row.stop_reason for row in digits.rows]
+    assert set(reasons) == {"completed", "early_stopped"}
+    for row in digits.rows:
+        tags = client_of(digits).get_run(row.run_id).data.tags
+        assert tags["stop_reason"] == row.stop_reason
+        assert row.epoch == 4 if row.stop_reason == "completed" else row.epoch in (1, 3)
+
+
+def test_every_reported_point_is_in_mlflow_also_of_a_trial_that_was_stopped(digits: SweepResult):
+    for row in digits.rows:
+        points = client_of(digits).get_metric_history(row.run_id, "val/loss")
+        assert [p.value for p in points] == pytest.approx([value for _, value in row.history])
+
+
+def test_the_best_trial_is_the_one_with_the_smallest_loss_and_has_a_checkpoint(digits: SweepResult):
+    best = min((row for row in digits.rows), key=lambda row: row.score)
+    assert digits.best["trial_id"] == best.trial_id
+    assert digits.best["run_id"] == best.run_id
+    assert digits.best["metrics"]["val/loss"] == best.score
+    assert Path(digits.best["checkpoint"]).is_file()
+    tags = client_of(digits).get_run(digits.run_id).data.tags
+    assert tags["paceline.best_run_id"] == best.run_id
+
+
+def test_the_best_trial_s_run_has_pictures(digits: SweepResult):
+    found = client_of(digits).list_artifacts(digits.best["run_id"], "figures")
+    assert "figures/learning_curves.png" in [file.path for file in found]
+
+
+def test_trials_run_two_at_a_time(digits: SweepResult):
+    spans = [(row.begun_at, row.ended_at) for row in digits.rows]
+    overlaps = [sum(a <= begun < b for a, b in spans) for begun, _ in spans]
+    assert max(overlaps) == 2
+    workers = {
+        client_of(digits).get_run(row.run_id).data.tags["paceline.seed"] for row in digits.rows
+    }
+    assert len(workers) == 8  # each trial trains with a seed of its own
+
+
+def test_a_trial_is_a_function_of_the_sweep_s_seed_and_its_number(digits: SweepResult):
+    again = paceline.sweep(
+        "mlp",
+        trials=1,
+        seed=1,
+        vary=["learning_rate", "layer_size", "batch_size"],
+        config={"trainer.max_epochs": 1},
+    )
+    first, repeated = digits.rows.by_number[0], again.rows.by_number[0]
+    assert (repeated.values, repeated.seed) == (first.values, first.seed)
+
+
+def test_the_result_is_a_table_with_a_row_a_trial(digits: SweepResult):
+    frame = digits.dataframe()
+    assert len(frame) == 8
+    assert {"trial_id", "status", "knob.learning_rate", "val/accuracy"} <= set(frame.columns)
+
+
+def test_show_reads_the_sweep_back_with_its_pictures(digits: SweepResult, module_home: Path):
+    answer, text = show("digits")
+    assert answer == {**digits.as_dict(), "seconds": answer["seconds"]}
+    assert f"*{digits.best['trial_id']}" in text
+    assert (module_home / "runs" / "digits" / "plots" / "curves.png").is_file()
+
+
+def test_the_state_names_what_test_and_predict_need(digits: SweepResult, module_home: Path):
+    state = json.loads((module_home / "runs" / "digits" / "run.json").read_text())
+    assert Path(state["best"]["config_file"]).is_file()
+    assert state["kind"] == "sweep"
+
+
+def test_a_failing_trial_is_recorded_and_the_sweep_goes_on(recipe: Path):
+    space = {"model.mishap": {"grid": ["none", "raise", "diverge", "die"]}}
+    result = sweep_fragile(recipe, space)
+    raised, died = result.rows.by_number[1], result.rows.by_number[3]
+    by_mishap = {row.values["model.mishap"]: row for row in result.rows}
+    assert {name: row.status for name, row in by_mishap.items()} == {
+        "none": "finished",
+        "raise": "failed",
+        "diverge": "finished",
+        "die": "failed",
+    }
+    assert raised.error == "RuntimeError: the mishap that was asked for"
+    run = client_of(result).get_run(raised.run_id)
+    assert run.info.status == "FAILED"
+    assert run.data.tags["exception"] == raised.error
+    files = [file.path for file in client_of(result).list_artifacts(raised.run_id)]
+    assert "exception.txt" in files
+    assert client_of(result).get_run(died.run_id).info.status == "FAILED"
+    assert result.best["trial_id"] == "000"
+    assert result.as_dict()["failed"] == 2
+
+
+def test_a_sweep_whose_trials_all_fail_has_failed(recipe: Path):
+    space = {"model.offset": {"grid": [1.0, 2.0]}}
+    with pytest.raises(RunError, match="All 2 trials failed") as caught:
+        sweep_fragile(recipe, space, model__mishap="raise", sweep__max_concurrent=1)
+    assert "the mishap that was asked for" in caught.value.what
+
+
+def test_a_metric_that_the_module_never_logs_ends_the_sweep_at_the_first_validation(
+    recipe: Path,
+):
+    space = {"model.offset": {"grid": [1.0, 2.0, 3.0, 4.0, 5.0]}}
+    with pytest.raises(UserError) as caught:
+        sweep_fragile(recipe, space, sweep__metric="val/los", sweep__max_concurrent=1)
+    assert "it logs: val/loss" in caught.value.remedy
+
+
+def test_epochs_of_all_trials_stay_within_their_budget(recipe: Path):
+    space = {"model.offset": {"grid": [1.0, 2.0, 3.0, 4.0]}}
+    result = sweep_fragile(recipe, space, sweep__max_epochs=5)
+    assert result.rows.epochs == 5
+    assert {row.stop_reason for row in result.rows} == {"completed", "budget"}
+    tags = client_of(result).get_run(result.run_id).data.tags
+    assert tags["stop_reason"] == "budget"
