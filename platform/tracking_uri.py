@@ -162,7 +162,7 @@ def _check_sqlite(path: Path) -> None:
 
 
 def _tables(path: Path) -> set[str]:
-    """The tables of a SQLite file, after taking and leaving its write lock.
+    """The tables of a SQLite file, after a write that was taken back.
 
     Raises:
         sqlite3.Error: It is no database, cannot be written, or stays locked for 20 s.
@@ -170,7 +170,9 @@ def _tables(path: Path) -> set[str]:
     connection = sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True, timeout=20)
     try:
         rows = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+        # Beginning to write is not enough: SQLite grants it on a read-only file too.
         connection.execute("BEGIN IMMEDIATE")
+        connection.execute("CREATE TABLE paceline_may_write (nothing)")
         connection.rollback()
     finally:
         connection.close()
