@@ -172,7 +172,7 @@ def _tables(path: Path) -> set[str]:
         rows = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
         # Beginning to write is not enough: SQLite grants it on a read-only file too.
         connection.execute("BEGIN IMMEDIATE")
-        connection.execute("CREATE TABLE paceline_may_write (nothing)")
+        connection.execute("CREATE TABLE paceline_may_write (x)")
         connection.rollback()
     finally:
         connection.close()
