@@ -1,0 +1,1 @@
+"""What is learned: networks, training rules and data modules. Knows torch and Lightning only."""
