@@ -8,6 +8,7 @@ behind matches a listed digest.
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import pickle
 import warnings
@@ -64,11 +65,11 @@ def read(path: str | Path, where: str = "--ckpt_path") -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         raise UserError(must("ckpt_path", "a file that exists", str(path)), where)
-    _verify(path, where)
+    verified = _verified(path, where)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's doubts about the pickle's version
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(verified, map_location="cpu", weights_only=True)
     except Exception as error:  # a broken zip, a hostile pickle, a truncated tensor: many types
         is_pickle = isinstance(error, pickle.UnpicklingError)
         raise UserError(
@@ -90,35 +91,42 @@ def _listed(path: Path) -> list[str]:
     return listed.read_text(errors="replace").split() if listed.exists() else []
 
 
-def _verify(path: Path, where: str) -> None:
-    """Compare the file with its digest; one that came without is checked by its own checksums."""
+def _verified(path: Path, where: str) -> Path | io.BytesIO:
+    """The file once it matches its digest; one that came without, by its own checksums."""
     listed = digest_file(path)
     if not listed.exists():
-        _verify_zip(path, where)
-    elif (found := digest(path)) not in _listed(path):
+        return _repacked(path, where)
+    if (found := digest(path)) not in _listed(path):
         rule = f"the file whose SHA-256 stands in {listed.name}"
         raise UserError(
             must("ckpt_path", rule, f"{found[:12]}..."),
             f"{where}: {path}",
             "it was changed or cut short; another one beside it may be whole",
         )
+    return path
 
 
-def _verify_zip(path: Path, where: str) -> None:
-    """A flipped bit in a tensor: torch writes a CRC-32 of each part and never looks at it."""
-    if not zipfile.is_zipfile(path):
-        return
+def _repacked(path: Path, where: str) -> Path | io.BytesIO:
+    """The archive packed anew from parts that match their checksums.
+
+    torch writes a CRC-32 of each part and never looks at it. Where a flipped bit is in the headers,
+    it may even read other bytes than a checker does, so it is given what was checked.
+    """
+    packed = io.BytesIO()
     try:
-        with zipfile.ZipFile(path) as file:
-            damaged = file.testzip()
-    except (zipfile.BadZipFile, EOFError, OSError, RuntimeError, ValueError, NotImplementedError):
-        damaged = "its table of contents"
-    if damaged:
+        if not zipfile.is_zipfile(path):
+            return path  # torch's oldest format, which has no checksums, or no checkpoint at all
+        with zipfile.ZipFile(path) as old, zipfile.ZipFile(packed, "w") as new:
+            for name in old.namelist():
+                new.writestr(name, old.read(name))
+    except Exception as error:  # a broken header leads zipfile anywhere
         raise UserError(
             must("ckpt_path", "a file whose parts match their checksums", str(path)),
             where,
-            f"it is damaged in {damaged}",
-        )
+            f"it is damaged ({error})",
+        ) from None
+    packed.seek(0)
+    return packed
 
 
 def check_network(model: LightningModule, content: dict[str, Any], checkpoint: str) -> None:

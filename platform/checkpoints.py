@@ -44,7 +44,9 @@ class Checkpoints(Checkpoint):
         return {"best_score": self.best_score, "best_metrics": self.best_metrics}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the best score up again."""
+        """Take the best score up again, unless the run goes on in another folder, without it."""
+        if self.best is None:
+            return
         self.best_score = state_dict["best_score"]
         self.best_metrics = state_dict["best_metrics"]
 
@@ -79,7 +81,7 @@ class Checkpoints(Checkpoint):
         is_best = self._is_best(metrics)
         if is_best:
             self.best_metrics = metrics
-            self.best_score = metrics[self.metric] if self.metric else self.best_score
+            self.best_score = self._score(metrics)
         temporary = self.folder / f".{LATEST}.new"
         trainer.save_checkpoint(temporary)
         self._publish(temporary, is_best)
@@ -92,10 +94,13 @@ class Checkpoints(Checkpoint):
             shutil.copyfile(self.folder / LATEST, copy)
             publish(copy, self.folder / BEST)
 
+    def _score(self, metrics: dict[str, float]) -> float:
+        return math.nan if self.metric is None else metrics.get(self.metric, math.nan)
+
     def _is_best(self, metrics: dict[str, float]) -> bool:
-        if self.metric is None or not self.best_metrics:
-            return True
-        value = metrics.get(self.metric, math.nan)
+        if math.isnan(self.best_score) or not self.best_metrics:
+            return True  # nothing was measured so far, or what was is no number
+        value = self._score(metrics)
         return value < self.best_score if self.mode == "min" else value > self.best_score
 
 
