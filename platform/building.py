@@ -21,12 +21,13 @@ _MUST_AGREE = {"num_classes", "in_features", "in_channels", "image_size"}
 
 @dataclass
 class Built:
-    """What a config builds: the model, the data and what is still plain."""
+    """What a config builds: the model, the data, what is still plain, and how many processes."""
 
     model: LightningModule
     data: LightningDataModule | None
     optimizer: dict[str, Any] | None
     lr_scheduler: dict[str, Any] | None
+    world_size: int = 1
 
 
 def build(config: Config) -> Built:

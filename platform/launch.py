@@ -85,7 +85,7 @@ def train(
             name=name,
             seed=config.seed,
             command=command,
-            world_size=config.launch.num_workers,
+            world_size=built.world_size,
             model=built.model,
         )
         outcome = fit(

@@ -14,7 +14,7 @@ from .progress import console
 from .result import RunResult
 from .signals import Interrupted
 
-Answer = tuple[Any, str, int]
+Answer = tuple[Any, str | None, int]
 
 
 def fit_command(arguments: Arguments) -> Answer:
@@ -22,13 +22,16 @@ def fit_command(arguments: Arguments) -> Answer:
     config = config_of(arguments)
     if arguments.flag("print_config"):
         return config.resolved, config.text(), 0
+    from .runs import fit_config, is_joining
+
+    if is_joining():  # rank 0 answers for all
+        fit_config(config)
+        return None, None, 0
     name, seeds = arguments.options.get("name"), arguments.options.get("seeds")
     if seeds:
         from .repeat import fit_seeds
 
         return _answer(lambda: fit_seeds(config, seeds, name=name, command=command_line()), "show")
-    from .runs import fit_config
-
     return _answer(lambda: fit_config(config, name=name, command=command_line()), "test")
 
 

@@ -5,16 +5,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import os
-import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning import LightningModule, Trainer, seed_everything
 from pytorch_lightning.callbacks import Callback
@@ -29,17 +24,7 @@ from .config import Config
 from .errors import UserError
 from .optimization import check_optimizer, set_optimizer
 from .step_overhead import QuietProfiler, remember_signatures
-
-# What Lightning says about choices that Paceline makes on purpose.
-_KNOWN_WARNINGS = (
-    ".*does not have many workers.*",  # in-memory batches need none
-    ".*`LightningDataModule.*state_dict.*",
-    ".*Checkpoint directory .* exists and is not empty.*",
-    ".*GPU available but not used.*",
-    ".*overridden `transfer_batch_to_device` in `LightningModule`.*",
-    ".*number of training batches .* is smaller than the logging interval.*",
-    ".*`isinstance.treespec, LeafSpec.` is deprecated.*",  # torch's, inside Lightning
-)
+from .trainer_context import flushed_denormals, own_process_group, quiet
 
 
 @dataclass
@@ -81,7 +66,8 @@ def prepare(config: Config, *, ckpt_path: str | None = None, resumes: bool = Tru
         built = build(config)
         optimizer = check_optimizer(built.model, built.optimizer, config.where("optimizer"))
         set_optimizer(built.model, built.optimizer, built.lr_scheduler)
-        make_trainer(config, None, [], Path.cwd())
+        trainer = make_trainer(config, None, [], Path.cwd())
+        built.world_size = trainer.num_devices * trainer.num_nodes
     if ckpt_path:
         content = read_checkpoint(ckpt_path)
         check_network(built.model, content, ckpt_path)
@@ -162,7 +148,7 @@ def fit(
     folder.mkdir(parents=True, exist_ok=True)
     sweep = config.sweep
     saver = Checkpoints(folder, sweep.metric, sweep.mode, strict=strict_metric)
-    with quiet(), _flushed_denormals(), remember_signatures():
+    with quiet(), flushed_denormals(), remember_signatures(), own_process_group():
         trainer = make_trainer(config, logger, [*callbacks, saver], folder)
         trainer.fit(built.model, datamodule=built.data, ckpt_path=ckpt_path, weights_only=True)
     last = {name: float(value) for name, value in trainer.callback_metrics.items()}
@@ -189,7 +175,7 @@ def evaluate(
         logger: Where the metrics go.
     """
     load_weights(built.model, checkpoint)
-    with quiet(), _flushed_denormals():
+    with quiet(), flushed_denormals():
         trainer = make_trainer(config, logger, [], Path.cwd())
         run = {"validate": trainer.validate, "test": trainer.test}[stage]
         results = run(built.model, datamodule=built.data, verbose=False)
@@ -199,7 +185,7 @@ def evaluate(
 def predict(config: Config, built: Built, checkpoint: str | None) -> list[Any]:
     """What `predict_step` returned for each batch of the predict loader."""
     load_weights(built.model, checkpoint)
-    with quiet(), _flushed_denormals():
+    with quiet(), flushed_denormals():
         trainer = make_trainer(config, None, [], Path.cwd())
         return list(trainer.predict(built.model, datamodule=built.data) or [])
 
@@ -222,31 +208,3 @@ def _stop_reason(trainer: Trainer) -> str:
     if done or 0 <= trainer.max_steps <= trainer.global_step:
         return "completed"
     return "early_stopped" if trainer.should_stop else "budget"
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Silence Lightning's advice about what Paceline chose on purpose."""
-    os.environ.setdefault("PL_DISABLE_TIPS", "1")
-    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            for message in _KNOWN_WARNINGS:
-                warnings.filterwarnings("ignore", message)
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-
-
-@contextlib.contextmanager
-def _flushed_denormals() -> Iterator[None]:
-    """Denormal numbers slow some CPUs a hundredfold; weights that decay towards 0 become some."""
-    torch.set_flush_denormal(True)
-    try:
-        yield
-    finally:
-        torch.set_flush_denormal(False)
