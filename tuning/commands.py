@@ -2,27 +2,41 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..platform.arguments import Arguments
 from ..platform.signals import Interrupted
+
+if TYPE_CHECKING:
+    from .ray_session import RaySession
 
 Answer = tuple[Any, str, int]
 
 
 def sweep_command(arguments: Arguments) -> Answer:
-    """`paceline sweep RECIPE`."""
-    from ..platform.run_commands import command_line, config_of
+    """`paceline sweep RECIPE`; Ray starts while torch is imported and the config is read."""
+    from ..platform.catalog import recipe_path
 
-    config = config_of(arguments)
+    recipe_path(str(arguments.positional["RECIPE"]))  # a misspelt name is told before Ray starts
     if arguments.flag("print_config"):
+        from ..platform.run_commands import config_of
+
+        config = config_of(arguments)
         return config.resolved, config.text(), 0
+    from .ray_session import RaySession
+
+    with RaySession(arguments.changes.get("launch.address", (None, ""))[0]) as session:
+        return _sweep(arguments, session)
+
+
+def _sweep(arguments: Arguments, session: RaySession) -> Answer:
+    from ..platform.run_commands import command_line, config_of
     from .show import sweep_text
     from .sweep import run_sweep
 
-    name = arguments.options.get("name")
+    config, name = config_of(arguments), arguments.options.get("name")
     try:
-        result, code = run_sweep(config, name=name, command=command_line()), 0
+        result, code = run_sweep(config, name=name, command=command_line(), session=session), 0
     except Interrupted as interruption:
         result, code = getattr(interruption, "result", None), interruption.exit_code
         if result is None:  # nothing had been started

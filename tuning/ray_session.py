@@ -31,9 +31,12 @@ class RaySession:
 
     Args:
         address: A cluster's address; None starts Ray here.
+        after: A session to stop first: a process has one Ray at a time.
     """
 
-    def __init__(self, address: str | None = None):
+    def __init__(self, address: str | None = None, after: RaySession | None = None):
+        if after is not None:
+            after.stop()
         self.address = address
         self._error: Exception | None = None
         self._is_ours = not ray.is_initialized()
@@ -41,8 +44,8 @@ class RaySession:
         self._thread = threading.Thread(target=self._run, name="paceline-ray", daemon=True)
 
     def __enter__(self) -> RaySession:
-        """Begin to start; `nodes` waits for it."""
-        if self._is_ours:
+        """Begin to start, unless it has; `nodes` waits for it."""
+        if self._is_ours and self._thread.ident is None:
             self._thread.start()
         return self
 
@@ -80,6 +83,12 @@ class RaySession:
         """Begin to stop what was started here; `__exit__` waits for it."""
         self._is_over.set()
 
+    def stop(self) -> None:
+        """Stop what was started here, and wait for it."""
+        self._is_over.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+
     def __exit__(
         self,
         kind: type[BaseException] | None,
@@ -87,9 +96,7 @@ class RaySession:
         trace: TracebackType | None,
     ) -> None:
         """Stop what was started here."""
-        if self._is_ours:
-            self._is_over.set()
-            self._thread.join()
+        self.stop()
 
 
 @contextlib.contextmanager

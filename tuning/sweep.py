@@ -79,13 +79,20 @@ def check_values(plan: Plan) -> None:
     check(plan.space, lambda changes: training.prepare(plan.config.override(changes)))
 
 
-def run_sweep(config: Config, *, name: str | None = None, command: str = "") -> SweepResult:
+def run_sweep(
+    config: Config,
+    *,
+    name: str | None = None,
+    command: str = "",
+    session: RaySession | None = None,
+) -> SweepResult:
     """Search over a config's space.
 
     Args:
         config: A recipe's config.
         name: The sweep's name; default `RECIPE-YYYYMMDD-n`.
         command: The command line, for the record.
+        session: Ray that has been starting already; used when it is at the config's address.
 
     Returns:
         The trials and the best of them.
@@ -98,7 +105,8 @@ def run_sweep(config: Config, *, name: str | None = None, command: str = "") -> 
     started = time.monotonic()
     plan = plan_sweep(config)
     name = name or free_name(config.recipe, config.launch.storage)
-    session = RaySession(config.launch.address)
+    if session is None or session.address != config.launch.address:
+        session = RaySession(config.launch.address, after=session)
     with claim(name, config.launch.storage) as folder, interruptible(), session:
         check_values(plan)
         training.prepare(config)
