@@ -12,7 +12,7 @@ from typing import Any
 
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning import LightningModule, Trainer, seed_everything
-from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.callbacks import Callback, Timer
 from pytorch_lightning.callbacks import Checkpoint as LightningCheckpoint
 from pytorch_lightning.loggers import Logger
 
@@ -207,4 +207,8 @@ def _stop_reason(trainer: Trainer) -> str:
     done = trainer.max_epochs is not None and 0 <= trainer.max_epochs <= trainer.current_epoch
     if done or 0 <= trainer.max_steps <= trainer.global_step:
         return "completed"
+    callbacks = trainer.callbacks  # pyright: ignore[reportAttributeAccessIssue] - a connector sets it
+    timers = [c for c in callbacks if isinstance(c, Timer)]
+    if any((timer.time_remaining() or 0) <= 0 for timer in timers):
+        return "budget"
     return "early_stopped" if trainer.should_stop else "budget"
