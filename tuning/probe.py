@@ -24,7 +24,7 @@ def probes(space: Space) -> list[dict[str, Any]]:
     """
     untried = {k.name: k.draws.ends() if space.possible(k) else [] for k in space.knobs}
     found = []
-    for knob in reversed(space.knobs):  # what has conditions first: it settles what they name
+    for knob in space.knobs:
         while untried[knob.name]:
             value = untried[knob.name].pop(0)
             forced = _needs(space, knob, untried) | {knob.name: value}

@@ -52,6 +52,9 @@ def test_a_trial_that_waits_has_its_first_epoch_set_aside():
     budget = Budget(trials=99, max_epochs=4)
     assert budget.may_begin(rows_at(2, 0), now=0) is False  # 2 done, 2 living, 4 in all
     assert budget.may_begin(rows_at(2, over=1), now=0)
+    waiting = rows_at(3, over=1)
+    waiting.apply({"event": "begin", "number": 1, "values": {}})
+    assert budget.may_begin(waiting, now=0) is False  # 3 done, 1 waiting
 
 
 def test_without_limits_only_trials_count():

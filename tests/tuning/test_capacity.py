@@ -46,5 +46,6 @@ def test_a_shape_that_can_never_fit_fails_with_the_numbers(nodes, launch, number
     assert "--gpus-per-worker" in caught.value.remedy
 
 
-def test_a_third_of_a_gpu_fits_three_times():
+def test_fractions_fit_as_often_as_ray_counts_them():
     assert slots({"GPU": 1.0}, {"GPU": 1 / 3}) == 3
+    assert slots({"CPU": 0.3}, {"CPU": 0.1}) == 3  # 0.3 / 0.1 is 2.9999999999999996

@@ -210,6 +210,14 @@ def test_select_takes_a_conditional_knob_together_with_what_it_needs():
     assert {k.name for k in space(**CONDITIONAL).select(["beta"]).knobs} == {"beta"}
 
 
+def test_select_of_a_knob_whose_needed_value_is_no_option_is_refused():
+    optimizer = {"to": "optimizer.class_path", "choice": ["SGD", "RMSprop"]}
+    knobs = space(optimizer=optimizer, beta=CONDITIONAL["beta"])
+    assert knobs.select(["beta"])  # alone, the config's own Adam stays
+    with pytest.raises(UserError, match="beta needs Adam"):
+        knobs.select(["beta", "optimizer"])
+
+
 def test_knobs_on_one_key_must_be_kept_apart_by_conditions():
     one = {"to": "optimizer.lr", "uniform": [0, 1]}
     assert "second one" in refused(a=one, b=one).what
