@@ -42,7 +42,7 @@ class LiveTable:
     def __enter__(self) -> LiveTable:
         """Open the table on a terminal."""
         if self.console.is_terminal:
-            self._live = Live(console=self.console, auto_refresh=False)
+            self._live = Live(console=self.console, auto_refresh=False, transient=True)
             self._live.start()
         return self
 
@@ -72,7 +72,7 @@ class LiveTable:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Draw the last state and leave it standing."""
+        """Tell what ended last; on a terminal the answer shows the table once more, for good."""
         if self._live is None:
             self._tell_ended()
         else:
