@@ -5,7 +5,9 @@ size and threads:
 
 - `ours`: `paceline.platform.launch.train`, as `paceline fit` calls it: every Lightning hook, the
   record in MLflow on SQLite, system metrics, checkpoints;
-- `tutorial`: a Dataset that opens each picture with PIL and transforms it, a DataLoader, a loop;
+- `tutorial`: a Dataset that opens each picture with PIL and transforms it (torchvision's `ToTensor`
+  and `Normalize`, operation by operation, as that package has no build for every machine), a
+  DataLoader, a loop with plain Adam;
 - `tuned`: a loop over float tensors in memory with fused Adam and `index_select`.
 
 Measured is each epoch's training part, from before its first batch until after its last. Rounds
@@ -84,8 +86,25 @@ class Pictures(Dataset):
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         picture = Image.fromarray(self.images[index], mode="L")
-        values = torch.from_numpy(np.array(picture, copy=True)).float().div(255)
-        return (values.unsqueeze(0) - MEAN) / STD, int(self.labels[index])
+        return normalize(to_tensor(picture)), int(self.labels[index])
+
+
+def to_tensor(picture: Image.Image) -> Tensor:
+    """What torchvision's `ToTensor` does to one picture: (1, H, W) in [0, 1]."""
+    values = torch.from_numpy(np.array(picture, np.uint8, copy=True))
+    values = values.view(picture.size[1], picture.size[0], len(picture.getbands()))  # (H, W, 1)
+    values = values.permute(2, 0, 1).contiguous()  # (1, H, W)
+    return values.to(dtype=torch.get_default_dtype()).div(255)
+
+
+def normalize(values: Tensor) -> Tensor:
+    """What torchvision's `Normalize` does to one tensor."""
+    values = values.clone()
+    mean = torch.as_tensor((MEAN,), dtype=values.dtype, device=values.device)
+    std = torch.as_tensor((STD,), dtype=values.dtype, device=values.device)
+    if (std == 0).any():
+        raise ValueError("`std` must not be 0.")
+    return values.sub_(mean.view(-1, 1, 1)).div_(std.view(-1, 1, 1))
 
 
 def network() -> nn.Module:
