@@ -21,6 +21,7 @@ from .config_check import check_values
 from .config_classes import argument_names, load_class, resolve_class
 from .config_keys import CLASS_SECTIONS, canonical, full_key, get_key, merge, set_key, short_key
 from .config_parser import parse
+from .config_places import leaves, nearest_place
 from .errors import UserError, must
 from .options import Launch, Sweep, Tracking
 
@@ -56,18 +57,8 @@ class Config:
 
     def where(self, key: str) -> str:
         """Where the user wrote a key: its flag, or `file:line`, its parent's if it has none."""
-        key = full_key(key)
-        below = [flag for name, flag in self.origins.items() if name.startswith(f"{key}.")]
-        if key not in self.origins and below:  # one item of a list, the class of a section
-            return below[-1]
-        while key:
-            if key in self.origins:
-                return self.origins[key]
-            for spelled in (key, short_key(key)):
-                if spelled in self.lines:
-                    return f"{self.source}:{self.lines[spelled]}"
-            key = key.rpartition(".")[0]
-        return self.source
+        place = nearest_place(full_key(key), self.origins, self.lines)
+        return f"{self.source}:{place}" if isinstance(place, int) else place or self.source
 
     @functools.cached_property
     def resolved(self) -> dict[str, Any]:
@@ -152,7 +143,7 @@ class Config:
         """
         values, lines = config_file.read(path)
         values = canonical(values)
-        self.origins |= {full_key(key): f"{path}:{line}" for key, line in lines.items()}
+        self.origins |= {full_key(k): f"{path}:{line}" for k, line in leaves(lines).items()}
         for section in CLASS_SECTIONS:
             name = get_key(values, f"{section}.class_path")
             if name is not None and get_key(self.values, f"{section}.class_path") is not None:

@@ -14,6 +14,8 @@ from .catalog import GROUP_OF_SECTION, entries, import_path
 from .errors import UserError, must, nearest, unknown
 
 _TORCH_HOME = {"optimizer": torch.optim, "lr_scheduler": torch.optim.lr_scheduler}
+# LightningCLI's own, which has `monitor`, goes before torch's of the same name.
+_LIGHTNINGS = {"ReduceLROnPlateau": "pytorch_lightning.cli.ReduceLROnPlateau"}
 
 
 def resolve_class(section: str, name: str, where: str = "") -> str:
@@ -31,7 +33,7 @@ def resolve_class(section: str, name: str, where: str = "") -> str:
         valid = [n for n, v in vars(home).items() if inspect.isclass(v)] if home else []
         if name not in valid:
             raise unknown(key, name, [*known, *valid], where)
-        return f"{home.__name__}.{name}"  # type: ignore[union-attr]
+        return _LIGHTNINGS.get(name) or f"{home.__name__}.{name}"  # type: ignore[union-attr]
     load_class(name, key, where)
     return name
 

@@ -35,7 +35,8 @@ def explain(message: str, values: dict[str, Any], where: Where, keys: Iterable[s
         name = found[1] or found[2]
         name = f"{section}.{name}" if section else name
         return UserError(f"`{name}` must be given, but is missing.", where(section or name))
-    if found := re.search(r"Import path (\S+) does not correspond to a subclass of (\w+)", message):
+    refused = re.search(r"Import path (\S+) does not correspond to a subclass of (\w+)", message)
+    if (found := refused) and "Problem with given class_path" not in message:
         key = f"{section}.class_path"
         return UserError(must(key, f"a subclass of {found[2]}", found[1]), where(key))
     if found := re.search(r"No module named '([^']+)'", message):

@@ -32,22 +32,24 @@ def data_command(arguments: Arguments) -> Answer:
     if action == "get" and name is None:
         raise UserError("`NAME` must be given, but is missing.", "", "paceline data get mnist")
     chosen = [sources[name]] if name is not None else [sources[n] for n in sorted(sources)]
-    if action == "list":
-        return _table([source.entry() for source in chosen], 0)
     data_dir = arguments.options.get("data_dir")
-    if action == "get":
-        return _get(chosen[0], data_dir)
-    rows = [source.entry(check=True) for source in chosen]
-    return _table(rows, 0 if all(r["state"] in ("verified", "missing") for r in rows) else 1)
+    if action != "list" and name is not None:
+        return _whole(chosen[0], action, data_dir)
+    if data_dir is not None:
+        raise UserError("`--data-dir` must be left out where no data set is looked for.", action)
+    rows = [source.entry(check=action == "verify") for source in chosen]
+    states = {"found", "missing", "verified"}
+    return _table(rows, 0 if {row["state"] for row in rows} <= states else 1)
 
 
 def _sources() -> dict[str, Any]:
     return {point.name: point.load() for point in entry_points(group="paceline.datasets")}
 
 
-def _get(source: Any, data_dir: str | None) -> Answer:
+def _whole(source: Any, action: str, data_dir: str | None) -> Answer:
     try:
-        source.get(data_dir)
+        if action == "get":
+            source.get(data_dir)
         folder = source.verify(data_dir)
     except (OSError, ValueError) as error:
         remedy = "\n".join(getattr(error, "__notes__", []))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 from pytorch_lightning import LightningModule
@@ -16,12 +17,13 @@ from pytorch_lightning.cli import instantiate_class
 from pytorch_lightning.utilities.model_helpers import is_overridden
 from torch import nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import ReduceLROnPlateau
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from .config_classes import argument_names, load_class
 from .errors import UserError
 
 Spec = dict[str, Any]
+Where = Callable[[str], str]
 
 
 def set_optimizer(model: LightningModule, optimizer: Spec | None, schedule: Spec | None) -> None:
@@ -70,6 +72,27 @@ def check_optimizer(model: nn.Module, optimizer: Spec | None, where: str = "") -
         raise UserError(f"`optimizer` must be a valid {name}, but: {error}.", where) from error
 
 
+def check_schedule(optimizer: Optimizer | None, schedule: Spec | None, where: Where) -> None:
+    """Build the schedule once over an optimizer that is dropped, for the same reason.
+
+    Raises:
+        UserError: The schedule's constructor refuses a value.
+    """
+    if optimizer is None or schedule is None:
+        return
+    try:
+        # The trainer alone knows the run's length, later; no point of a schedule lies behind this.
+        make_schedule(optimizer, schedule, lambda: 10**9)
+    except Exception as error:  # whatever a constructor raises
+        name = schedule["class_path"].rpartition(".")[2]
+        argument = str(error).partition("`")[2].partition("`")[0]
+        place = where(f"lr_scheduler.{argument}" if argument else "lr_scheduler")
+        if isinstance(error, ValueError) and argument:
+            raise UserError(str(error), place) from error
+        what = f"`lr_scheduler` must be a valid {name}, but: {type(error).__name__}: {error}."
+        raise UserError(what, place) from error
+
+
 def make_optimizer(model: nn.Module, spec: Spec, *, attach: bool = True) -> Optimizer:
     """The optimizer over the parameters that train; fused where torch can, if left open.
 
@@ -94,14 +117,27 @@ def _configure(model: LightningModule, optimizer: Spec, schedule: Spec | None) -
     made = make_optimizer(model, optimizer)
     if schedule is None:
         return made
-    kind = load_class(schedule["class_path"], "lr_scheduler.class_path")
-    arguments = dict(schedule.get("init_args") or {})
-    if issubclass(kind, ReduceLROnPlateau):
-        monitor = arguments.pop("monitor", "val/loss")
-        plateau = ReduceLROnPlateau(made, **arguments)
-        return {"optimizer": made, "lr_scheduler": {"scheduler": plateau, "monitor": monitor}}
-    if "total_steps" in inspect.signature(kind).parameters and arguments.get("total_steps") is None:
-        arguments["total_steps"] = int(model.trainer.estimated_stepping_batches)
-    scheduler = kind(made, **arguments)
-    interval = getattr(kind, "interval", "epoch")
+    scheduler = make_schedule(made, schedule, lambda: int(model.trainer.estimated_stepping_batches))
+    if isinstance(scheduler, ReduceLROnPlateau):
+        monitor = (schedule.get("init_args") or {}).get("monitor", "val/loss")
+        return {"optimizer": made, "lr_scheduler": {"scheduler": scheduler, "monitor": monitor}}
+    interval = getattr(scheduler, "interval", "epoch")
     return {"optimizer": made, "lr_scheduler": {"scheduler": scheduler, "interval": interval}}
+
+
+def make_schedule(optimizer: Optimizer, spec: Spec, total_steps: Callable[[], int]) -> LRScheduler:
+    """The schedule over an optimizer.
+
+    Args:
+        optimizer: Whose rates it sets.
+        spec: `{class_path, init_args}` of a resolved config.
+        total_steps: Asked for the length of the run where the schedule wants it and was not told.
+    """
+    kind = load_class(spec["class_path"], "lr_scheduler.class_path")
+    arguments = dict(spec.get("init_args") or {})
+    if issubclass(kind, ReduceLROnPlateau):
+        arguments.pop("monitor", None)  # Lightning's own subclass takes it, for us to pass on
+        return ReduceLROnPlateau(optimizer, **arguments)
+    if "total_steps" in inspect.signature(kind).parameters and arguments.get("total_steps") is None:
+        arguments["total_steps"] = total_steps()
+    return kind(optimizer, **arguments)

@@ -22,7 +22,7 @@ from .checkpoint_file import read as read_checkpoint
 from .checkpoints import Checkpoints
 from .config import Config
 from .errors import UserError
-from .optimization import check_optimizer, set_optimizer
+from .optimization import check_optimizer, check_schedule, set_optimizer
 from .step_overhead import QuietProfiler, remember_signatures
 from .trainer_context import flushed_denormals, own_process_group, quiet
 
@@ -65,6 +65,7 @@ def prepare(config: Config, *, ckpt_path: str | None = None, resumes: bool = Tru
     with quiet():
         built = build(config)
         optimizer = check_optimizer(built.model, built.optimizer, config.where("optimizer"))
+        check_schedule(optimizer, built.lr_scheduler, config.where)
         set_optimizer(built.model, built.optimizer, built.lr_scheduler)
         trainer = make_trainer(config, None, [], Path.cwd())
         built.world_size = trainer.num_devices * trainer.num_nodes
