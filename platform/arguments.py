@@ -61,10 +61,13 @@ def parse(argv: list[str]) -> Arguments:
     return parsed
 
 
+_KEYS_WITHOUT_DOT = {"seed_everything", "weights_only"}
+
+
 def _take(word: str, rest: list[str], flags: dict[str, Flag], parsed: Arguments) -> None:
     """Take one `--word` and, where it has one, its value."""
     name, equals, value = word[2:].partition("=")
-    is_key = "." in name and all(name.split("."))
+    is_key = name in _KEYS_WITHOUT_DOT or ("." in name and all(name.split(".")))
     flag = None if is_key else flags.get(name.replace("_", "-"))
     if (is_key and not parsed.verb.takes_keys) or (not is_key and flag is None):
         raise unknown("flag", f"--{name}", [f"--{f}" for f in flags])

@@ -6,7 +6,7 @@ metrics, the system's load, the config, the data's digest and the pictures go in
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from pytorch_lightning import LightningModule, Trainer
@@ -49,7 +49,7 @@ def train(
     ckpt_path: str | None = None,
     strict_metric: bool = True,
     log_model: bool = False,
-    pictures: bool = True,
+    wants_pictures: Callable[[], bool] = lambda: True,
 ) -> Outcome:
     """Train a config's model and record it in a run that exists.
 
@@ -65,8 +65,8 @@ def train(
         ckpt_path: Checkpoint to go on from.
         strict_metric: Whether a deciding metric that is never logged is an error.
         log_model: Whether the best checkpoint is logged as an MLflow model too.
-        pictures: Whether pictures and the signature are made, half a second that the trials of a
-            sweep spare; its best trial gets them at the end.
+        wants_pictures: Asked after training whether pictures and the signature are to be made,
+            which takes 0.3 s: a trial that was stopped early spares them.
 
     Raises:
         UserError: The deciding metric or a checkpoint is wrong.
@@ -80,7 +80,8 @@ def train(
         begin(
             store,
             run_id,
-            config=config.resolved,
+            # How it would be searched does not shape a single run; `config.yaml` has it all.
+            config={key: value for key, value in config.resolved.items() if key != "sweep"},
             config_text=config.text(),
             name=name,
             seed=config.seed,
@@ -98,7 +99,7 @@ def train(
             strict_metric=strict_metric,
         )
         writer.flush()
-        if pictures:
+        if wants_pictures():
             checkpoint = outcome.checkpoint
             finish_artifacts(store, run_id, built.model, checkpoint=checkpoint, log_model=log_model)
         return outcome

@@ -66,9 +66,7 @@ def log_figures(store: Store, run_id: str, figures: Mapping[str, Any]) -> None:
     """Write matplotlib figures as `figures/NAME.png`, where MLflow's page shows them."""
     for name, figure in figures.items():
         with told(store.uri):
-            store.client.log_figure(
-                run_id, figure, f"figures/{name}.png", save_kwargs={"bbox_inches": "tight"}
-            )
+            store.client.log_figure(run_id, figure, f"figures/{name}.png")
 
 
 def metric_histories(store: Store, run_id: str) -> dict[str, list[tuple[int, float]]]:

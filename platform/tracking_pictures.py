@@ -31,8 +31,8 @@ def learning_curves(histories: Mapping[str, Points]) -> Figure | None:
         return None
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6 * min(2, len(panels)), 3.6 * math.ceil(len(panels) / 2)))
-    figure.set_layout_engine("constrained")
+    size = (6 * min(2, len(panels)), 3.6 * math.ceil(len(panels) / 2))
+    figure = Figure(figsize=size, layout="constrained")
     grid = figure.subplots(math.ceil(len(panels) / 2), min(2, len(panels)), squeeze=False).flatten()
     for axes, (title, curves) in zip(grid, panels.items(), strict=False):
         for name in sorted(curves):

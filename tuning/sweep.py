@@ -189,7 +189,7 @@ class _Sweep:
             tuner.fit()
 
     def _describe_best(self) -> None:
-        """Give the best trial's run the pictures that all trials spared, and its config a file."""
+        """Draw the best trial from its best checkpoint, and keep its config as a file."""
         row = self.rows.best()
         if row is None:
             return

@@ -23,7 +23,7 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Callback
 
 from ..platform.config import Config
-from ..platform.config_keys import short_key
+from ..platform.config_keys import CLASS_SECTIONS, get_key, short_key
 from ..platform.errors import PacelineError, UserError, must
 from ..platform.launch import train
 from . import ray_settings as ray_settings
@@ -165,8 +165,8 @@ def _train(
         folder=folder,
         callbacks=[reporter],
         name=f"{plan.name}-{suggestion['number']:03d}",
-        command=command_of(config.recipe, suggestion["assignments"]),
-        pictures=False,
+        command=command_of(Config.from_dict(plan.config), suggestion["assignments"]),
+        wants_pictures=lambda: not reporter.is_stopped,
     )
     return {
         "status": "finished",
@@ -174,10 +174,25 @@ def _train(
     }
 
 
-def command_of(recipe: str, assignments: Mapping[str, Any]) -> str:
-    """The command that trains one trial's configuration again."""
-    words = ["paceline", "fit", recipe]
-    for key, value in assignments.items():
+def command_of(config: Config, assignments: Mapping[str, Any]) -> str:
+    """The command that trains one trial's configuration again.
+
+    Args:
+        config: The sweep's config, whose own flags shape its trials too.
+        assignments: What the sweep sets for this trial.
+    """
+    given = {key: get_key(config.values, key) for key in config.origins if _shapes_a_run(key)}
+    words = ["paceline", "fit", config.recipe]
+    for key, value in {**given, **assignments}.items():
         text = value if isinstance(value, str) else json.dumps(value)
-        words += [f"--{short_key(key).removesuffix('.class_path')}", text]
+        words += [_FLAGS.get(key, f"--{short_key(key)}"), text]
     return shlex.join(words)
+
+
+def _shapes_a_run(key: str) -> bool:
+    return key.partition(".")[0] not in ("sweep", "launch", "tracking")
+
+
+_FLAGS = {"seed_everything": "--seed"} | {
+    f"{section}.class_path": f"--{section.replace('_', '-')}" for section in CLASS_SECTIONS
+}
