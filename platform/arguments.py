@@ -53,7 +53,7 @@ def parse(argv: list[str]) -> Arguments:
         elif word.startswith("--") and len(word) > 2:
             _take(word, rest, flags, parsed)
         elif word.startswith("-") and len(word) > 1:
-            raise unknown("flag", word, [f"--{f}" for f in flags])
+            raise unknown("flag", word, [f"--{f}" for f in flags], f"paceline {verb.name}")
         else:
             words.append(word)
     if not parsed.flag("help"):
@@ -70,7 +70,8 @@ def _take(word: str, rest: list[str], flags: dict[str, Flag], parsed: Arguments)
     is_key = name in _KEYS_WITHOUT_DOT or ("." in name and all(name.split(".")))
     flag = None if is_key else flags.get(name.replace("_", "-"))
     if (is_key and not parsed.verb.takes_keys) or (not is_key and flag is None):
-        raise unknown("flag", f"--{name}", [f"--{f}" for f in flags])
+        where = f"paceline {parsed.verb.name}"
+        raise unknown("flag", f"--{name}", [f"--{f}" for f in flags], where)
     if flag is not None and flag.metavar is None:
         if equals:
             raise UserError(must(f"--{name}", "given without a value", value))
@@ -105,7 +106,10 @@ def _set_option(flag: Flag, value: str, parsed: Arguments) -> None:
 def _value(text: str, where: str, flag: Flag | None) -> Any:
     """A flag's value: a name as it stands, a list split at commas, anything else as YAML."""
     if flag is not None and flag.is_list:
-        return [part.strip() for part in text.split(",") if part.strip()]
+        parts = [part.strip() for part in text.split(",") if part.strip()]
+        if not parts:
+            raise UserError(must(where, "at least one name", text))
+        return parts
     if flag is not None and flag.metavar not in ("INT", "NUMBER", "SECONDS"):
         return text
     from .config_file import parse_value

@@ -69,7 +69,9 @@ def check_optimizer(model: nn.Module, optimizer: Spec | None, where: str = "") -
         return make_optimizer(model, optimizer, attach=False)
     except (ValueError, TypeError, RuntimeError) as error:
         name = optimizer["class_path"].rpartition(".")[2]
-        raise UserError(f"`optimizer` must be a valid {name}, but: {error}.", where) from error
+        raise UserError(
+            f"`optimizer` must be a valid {name}, but is not: {error}.", where
+        ) from error
 
 
 def check_schedule(optimizer: Optimizer | None, schedule: Spec | None, where: Where) -> None:
@@ -89,7 +91,9 @@ def check_schedule(optimizer: Optimizer | None, schedule: Spec | None, where: Wh
         place = where(f"lr_scheduler.{argument}" if argument else "lr_scheduler")
         if isinstance(error, ValueError) and argument:
             raise UserError(str(error), place) from error
-        what = f"`lr_scheduler` must be a valid {name}, but: {type(error).__name__}: {error}."
+        what = (
+            f"`lr_scheduler` must be a valid {name}, but is not: {type(error).__name__}: {error}."
+        )
         raise UserError(what, place) from error
 
 

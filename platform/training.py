@@ -112,7 +112,8 @@ def make_trainer(
     except (ValueError, TypeError, RuntimeError, MisconfigurationException) as error:
         first = str(error).strip().partition("\n")[0]
         raise UserError(
-            f"`trainer` must be a set of arguments that fit, but: {first}", config.where("trainer")
+            f"`trainer` must be a set of arguments that fit, but is not: {first}",
+            config.where("trainer"),
         ) from error
 
 
