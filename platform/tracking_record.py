@@ -11,6 +11,7 @@ import importlib.metadata
 import json
 import platform
 import subprocess
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -101,10 +102,25 @@ def record_data(store: Store, run_id: str, data: Any, context: str = "training")
         source=json.dumps({"tags": {"mlflow.source.name": path}}),
         profile=json.dumps({"num_train": getattr(data, "num_train", None), "sha256": digest}),
     )
+    tag = InputTag("mlflow.data.context", context)
     with told(store.uri):
-        tag = InputTag("mlflow.data.context", context)
-        store.client.log_inputs(run_id, [DatasetInput(dataset, [tag])])
+        _log_input(store, run_id, DatasetInput(dataset, [tag]))
     store.set_tags(run_id, {"paceline.data": name, "paceline.data_digest": digest})
+
+
+def _log_input(store: Store, run_id: str, dataset: Any) -> None:
+    """Log a data set; MLflow looks it up and then inserts it, so two trials can collide there."""
+    from mlflow.exceptions import MlflowException
+
+    for wait_s in (0.02, 0.1, 0.5, None):
+        try:
+            return store.client.log_inputs(run_id, [dataset])
+        except MlflowException as error:
+            # SQLite says "UNIQUE constraint failed", PostgreSQL "violates unique constraint".
+            if wait_s is None or "unique" not in str(error).lower():
+                raise
+            time.sleep(wait_s)
+    return None
 
 
 def record_model(store: Store, run_id: str, model: Any) -> None:

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import json
 import subprocess
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import ClassVar
 
@@ -167,6 +169,22 @@ def test_foreign_data_is_known_by_its_class(store: Store):
     tracking_record.record_data(store, run_id, pl.LightningDataModule())
     [entry] = store.client.get_run(run_id).inputs.dataset_inputs
     assert (entry.dataset.name, entry.dataset.digest) == ("LightningDataModule", "unknown")
+
+
+def test_trials_that_record_one_data_set_at_once_all_do(store: Store):
+    """Eight threads at a gate collide nearly always: without the retry 5 of 5 tries failed."""
+    runs = [store.create_run(f"trial {number}") for number in range(8)]
+    gate = threading.Barrier(len(runs))
+
+    def record(run_id: str) -> None:
+        gate.wait()
+        tracking_record.record_data(Store(store.uri), run_id, Data())
+
+    with ThreadPoolExecutor(len(runs)) as pool:
+        for done in [pool.submit(record, run_id) for run_id in runs]:
+            done.result()
+    digests = [store.client.get_run(run).inputs.dataset_inputs[0].dataset.digest for run in runs]
+    assert len(set(digests)) == 1
 
 
 def test_a_models_size_is_recorded(store: Store):
