@@ -15,9 +15,10 @@ from typing import Any
 import torch
 
 from . import training
+from .building import Built
 from .catalog import entries
 from .config import Config, load
-from .errors import UserError, unknown
+from .errors import UserError, must, unknown
 from .home import free_name, home, names, read_state, run_folder
 from .result import RunResult
 from .runs import failed, open_store
@@ -26,6 +27,9 @@ from .tracking import Store
 from .tracking_logger import RunLogger
 from .tracking_uri import resolve_uri
 from .tracking_writer import MetricWriter
+
+# A run may have trained in several processes.
+_ALONE = {"trainer.devices": 1, "trainer.num_nodes": 1, "trainer.strategy": "auto"}
 
 Changes = Mapping[str, tuple[Any, str]]
 
@@ -53,7 +57,7 @@ def evaluate(
     started = time.monotonic()
     config, checkpoint, result = _find(target, changes or {}, files, name)
     with interruptible():
-        built = training.prepare(config, ckpt_path=checkpoint, resumes=False)
+        built = _prepare(config, checkpoint)
         store = open_store(config)
         with _recorded(store, result, config) as writer:
             logger = RunLogger(writer, result.name)
@@ -102,7 +106,7 @@ def predict(
     started = time.monotonic()
     config, checkpoint, result = _find(target, changes or {}, files, name)
     with interruptible():
-        built = training.prepare(config, ckpt_path=checkpoint, resumes=False)
+        built = _prepare(config, checkpoint)
         try:
             batches = training.predict(config, built, checkpoint)
         except Exception as caught:  # whatever the module raises
@@ -112,6 +116,17 @@ def predict(
         path = folder / f"{result.name}-predictions.csv"
         result.extra = {"predictions": str(path), "count": _write(path, batches)}
     return _told(result, None, started)
+
+
+def _prepare(config: Config, checkpoint: str) -> Built:
+    """Build in one process: of several, each would see and write a part of the data only."""
+    built = training.prepare(config, ckpt_path=checkpoint, resumes=False)
+    if built.world_size != 1:
+        raise UserError(
+            must("trainer.devices", "1 to measure or predict", built.world_size),
+            config.where("trainer.devices"),
+        )
+    return built
 
 
 def _told(result: RunResult, store: Store | None, started: float) -> RunResult:
@@ -152,6 +167,8 @@ def _find(
             f"train first: paceline fit {target}",
         )
     config = load(config_file, changes, files)
+    alone = {k: v for k, v in _ALONE.items() if k not in config.origins}
+    config = config.override(alone, target)
     name = name or (target if run_id else free_name(config.recipe, storage))
     uri = resolve_uri(config.tracking.uri, home())
     return (

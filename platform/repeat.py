@@ -12,7 +12,7 @@ from .config import Config
 from .home import claim, write_atomic, write_state
 from .result import RunResult
 from .runs import fit_config, is_joining, open_store
-from .signals import Interrupted
+from .signals import Interrupted, interruptible
 from .tracking import Store
 from .tracking_writer import MetricWriter
 from .training import prepare
@@ -55,7 +55,7 @@ def fit_seeds(
         return fit_config(config)
     started = time.monotonic()
     prepare(config, ckpt_path=config.get("ckpt_path"))  # checks before anything is made
-    with claim(name, storage, recipe=config.recipe) as folder:
+    with claim(name, storage, recipe=config.recipe) as folder, interruptible():
         name = folder.name
         store = open_store(config)
         run_id = store.create_run(name, tags=config.tracking.tags, params=config.resolved)

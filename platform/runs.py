@@ -15,6 +15,7 @@ from pytorch_lightning.callbacks import Callback
 
 from . import training
 from .building import Built
+from .checkpoints import BEST
 from .config import Config, load
 from .errors import PacelineError, RunError, UserError, must
 from .home import claim, home, write_atomic, write_state
@@ -162,6 +163,8 @@ def _recorded(
         if result.status == "running":
             result.status = "killed"
         result.seconds = time.monotonic() - started
+        if result.checkpoint is None and (folder / BEST).exists():
+            result.checkpoint = str(folder / BEST)  # what there is after an early end
         write_state(folder, state | result.as_dict())  # first: the store may not answer
         reason = state.get("stop_reason")
         store.finish(result.run_id, result.status, stop_reason=reason, error=error)
@@ -187,7 +190,14 @@ def _spread(config: Config) -> Config:
     workers = config.launch.num_workers
     if workers == 1:
         return config
-    return config.override({"trainer.devices": workers, "trainer.strategy": "ddp"}, "--workers")
+    changes: dict[str, Any] = {"trainer.devices": workers}
+    if config.get("trainer.devices") not in ("auto", workers):
+        rule = f"{workers}, as many as there are workers (or left out)"
+        given = config.get("trainer.devices")
+        raise UserError(must("trainer.devices", rule, given), config.where("trainer.devices"))
+    if config.get("trainer.strategy") == "auto":
+        changes["trainer.strategy"] = "ddp"
+    return config.override(changes, "--workers")
 
 
 @contextlib.contextmanager
@@ -209,12 +219,15 @@ def _follow(config: Config, joined: dict[str, Any]) -> RunResult:
     config = _spread(config)
     started = time.monotonic()
     built: Built = training.prepare(config, ckpt_path=config.get("ckpt_path"))
-    outcome = training.fit(
-        config,
-        folder=Path(joined["folder"]),
-        built=built,
-        ckpt_path=config.get("ckpt_path"),
-        strict_metric=False,
-    )
+    try:
+        outcome = training.fit(
+            config,
+            folder=Path(joined["folder"]),
+            built=built,
+            ckpt_path=config.get("ckpt_path"),
+            strict_metric=False,
+        )
+    except Exception as error:  # whatever the module raises, or a rank that has gone
+        raise failed(error) from error
     seconds = time.monotonic() - started
     return RunResult(joined["name"], "", "finished", outcome.metrics, None, "", seconds)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 import warnings
 from collections.abc import Iterator
 
 import torch
 import torch.distributed as dist
+from pytorch_lightning import Trainer
 
 # What Lightning says about choices that Paceline makes on purpose.
 _KNOWN_WARNINGS = (
@@ -72,3 +74,19 @@ def own_process_group() -> Iterator[None]:
                     os.environ.pop(name, None)
                 else:
                     os.environ[name] = value
+
+
+@contextlib.contextmanager
+def ending_other_ranks(trainer: Trainer) -> Iterator[None]:
+    """End the processes that this one started when its own work ends early.
+
+    Lightning does so for Ctrl-C alone; after SIGTERM or an error they would wait for this rank
+    until the connection breaks, and tell of that.
+    """
+    try:
+        yield
+    except BaseException:
+        launcher = trainer.strategy.launcher
+        if launcher is not None:
+            launcher.kill(signal.SIGTERM)
+        raise

@@ -24,7 +24,7 @@ from .config import Config
 from .errors import UserError
 from .optimization import check_optimizer, check_schedule, set_optimizer
 from .step_overhead import QuietProfiler, lean_steps
-from .trainer_context import flushed_denormals, own_process_group, quiet
+from .trainer_context import ending_other_ranks, flushed_denormals, own_process_group, quiet
 
 
 @dataclass
@@ -152,7 +152,8 @@ def fit(
     saver = Checkpoints(folder, sweep.metric, sweep.mode, strict=strict_metric)
     with quiet(), flushed_denormals(), lean_steps(), own_process_group():
         trainer = make_trainer(config, logger, [*callbacks, saver], folder)
-        trainer.fit(built.model, datamodule=built.data, ckpt_path=ckpt_path, weights_only=True)
+        with ending_other_ranks(trainer):
+            trainer.fit(built.model, datamodule=built.data, ckpt_path=ckpt_path, weights_only=True)
     last = {name: float(value) for name, value in trainer.callback_metrics.items()}
     return Outcome(
         metrics=saver.best_metrics or last,

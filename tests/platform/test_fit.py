@@ -289,7 +289,19 @@ def test_several_workers_on_this_machine_are_lightnings_own_ddp():
     assert _spread(load("mlp")).get("trainer.devices") == "auto"
 
 
-def test_native_ddp_is_one_run_whose_ranks_all_end(paceline_home: Path, tmp_path: Path):
+def test_a_strategy_of_the_users_own_is_kept():
+    from paceline.platform.config import load
+
+    own = {"launch.num_workers": (2, "--workers"), "trainer.strategy": ("fsdp", "--strategy")}
+    assert _spread(load("mlp", own)).get("trainer.strategy") == "fsdp"
+    devices = {"launch.num_workers": (2, "--workers"), "trainer.devices": (3, "--devices")}
+    with pytest.raises(UserError, match=r"`trainer.devices` must be 2"):
+        _spread(load("mlp", devices))
+
+
+def test_native_ddp_is_one_run_whose_ranks_all_end(
+    run_command, paceline_home: Path, tmp_path: Path
+):
     command = [sys.executable, "-m", "paceline", "fit", "mlp", "--trainer.max_epochs", "2"]
     command += [
         "--trainer.devices",
@@ -309,16 +321,21 @@ def test_native_ddp_is_one_run_whose_ranks_all_end(paceline_home: Path, tmp_path
     assert run.info.status == "FINISHED"
     assert run.data.tags["paceline.world_size"] == "2"
     assert read(result["checkpoint"])["state_dict"]
+    # Of several processes each would write a part of the predictions, over the other's.
+    assert run_command("predict", "wide", "--json").json["count"] == 360
+    assert run_command("test", "wide", "--trainer.devices", 2).code == 2
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "SIGTERM"]
+    ("number", "code", "workers"),
+    [(signal.SIGINT, 130, "1"), (signal.SIGTERM, 143, "2")],
+    ids=["Ctrl-C", "SIGTERM, two processes"],
 )
 def test_a_signal_ends_the_run_as_killed_and_tells_what_there_is(
-    number: int, code: int, paceline_home: Path, tmp_path: Path
+    number: int, code: int, workers: str, paceline_home: Path, tmp_path: Path
 ):
     command = [sys.executable, "-m", "paceline", "fit", "mlp", "--trainer.max_epochs", "100000"]
-    command += ["--json", "--name", "long"]
+    command += ["--json", "--name", "long", "--workers", workers, "--trainer.accelerator", "cpu"]
     process = subprocess.Popen(
         command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -330,12 +347,13 @@ def test_a_signal_ends_the_run_as_killed_and_tells_what_there_is(
             told = next((line for line in process.stderr if line.startswith("epoch 2/")), None)
             assert told is not None
             process.send_signal(number)
-            out, err = process.communicate()
+            out, err = process.communicate()  # until every process has closed its end
     finally:
         watchdog.cancel()
         process.kill()
     assert process.returncode == code
     assert json.loads(out)["status"] == "killed"
+    assert read(json.loads(out)["checkpoint"])
     assert "Traceback" not in err
     (run,) = runs(paceline_home)
     assert run.info.status == "KILLED"

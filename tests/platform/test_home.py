@@ -113,8 +113,8 @@ def test_a_free_name_is_a_name_whatever_the_recipe_is_called(recipe: str):
 
 def test_processes_that_ask_at_once_get_names_of_their_own():
     taken: list[str] = []
-    start = threading.Barrier(8)
-    done = threading.Barrier(8)
+    start = threading.Barrier(8, timeout=5)
+    done = threading.Barrier(8, timeout=5)
 
     def work() -> None:
         start.wait()
