@@ -143,7 +143,6 @@ class _Sweep:
 
     def _tune(self, monitor: Monitor, turn: Callable[[], None]) -> None:
         """Let Tune drive the trials until none is left, with a `turn` of ours in its loop."""
-        from .schedule import make_scheduler
         from .trial import TrialPlan, run_trial
 
         config = self.plan.config
@@ -160,33 +159,42 @@ class _Sweep:
         def trial(suggestion: dict[str, Any]) -> None:
             run_trial(suggestion, shared, tune.report)
 
+        run_config = tune.RunConfig(
+            name="tune",
+            storage_path=str(self.folder),
+            stop=monitor.stopper(),
+            callbacks=[monitor.callback(turn)],
+            verbose=0,
+        )
+        tuner = tune.Tuner(
+            tune.with_resources(trial, worker_shape(config.launch)),
+            tune_config=self._tune_config(monitor),
+            run_config=run_config,
+        )
+        with quiet_ray():
+            tuner.fit()
+
+    def _tune_config(self, monitor: Monitor) -> tune.TuneConfig:
+        """How Tune asks for configurations, stops the bad ones and names the trials."""
+        from .schedule import make_scheduler
+
+        config = self.plan.config
         # Under these limits nothing waits beside the running trials: Tune would run it where
         # resources are left, and each trial that waits has an epoch set aside.
         is_limited = config.sweep.max_concurrent or config.sweep.max_epochs
         # Actors start side by side, and the next configuration waits when one comes free.
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(self.width)
-        tuner = tune.Tuner(
-            tune.with_resources(trial, worker_shape(config.launch)),
-            tune_config=tune.TuneConfig(
-                search_alg=TrialSearcher(
-                    monitor.may_begin, monitor.begin, self.width if is_limited else None
-                ),
-                scheduler=make_scheduler(config.sweep, config.get("trainer.max_epochs")),
-                num_samples=self.budget.trials,
-                reuse_actors=True,
-                trial_name_creator=lambda t: f"trial-{t.config['number']:03d}",
-                trial_dirname_creator=lambda t: f"{t.config['number']:03d}",
-            ),
-            run_config=tune.RunConfig(
-                name="tune",
-                storage_path=str(self.folder),
-                stop=monitor.stopper(),
-                callbacks=[monitor.callback(turn)],
-                verbose=0,
-            ),
+        searcher = TrialSearcher(
+            monitor.may_begin, monitor.begin, self.width if is_limited else None
         )
-        with quiet_ray():
-            tuner.fit()
+        return tune.TuneConfig(
+            search_alg=searcher,
+            scheduler=make_scheduler(config.sweep, config.get("trainer.max_epochs")),
+            num_samples=self.budget.trials,
+            reuse_actors=True,
+            trial_name_creator=lambda t: f"trial-{t.config['number']:03d}",
+            trial_dirname_creator=lambda t: f"{t.config['number']:03d}",
+        )
 
     def _describe_best(self) -> None:
         """Draw the best trial from its best checkpoint, and keep its config as a file."""

@@ -10,9 +10,10 @@ import sys
 import pytest
 import torch
 from paceline.lightning_modules.data.digits import Digits
+from paceline.lightning_modules.data.loader import TensorLoader
 from paceline.lightning_modules.data.order import BatchOrder, derive_seed
 from paceline.lightning_modules.data.samples import Normalization, Samples, Splits
-from paceline.lightning_modules.data.tensors import TensorDataModule, TensorLoader
+from paceline.lightning_modules.data.tensors import TensorDataModule
 from pytorch_lightning import LightningModule, Trainer, seed_everything
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 

@@ -1,0 +1,96 @@
+"""The batches of an in-memory split: index slices in a `BatchOrder`, normalised and augmented.
+
+Letters: N samples, B batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from .augmentation import Augmentation
+from .order import BatchOrder, derive_seed
+from .samples import Normalization, Samples
+
+
+class TensorLoader:
+    """Yields (inputs, targets) batches of whole tensors, in the order of a `BatchOrder`.
+
+    Lightning takes it as it is: it is no DataLoader, so nothing is wrapped or re-created, and the
+    sharding over processes is the order's. It can be resumed in the middle of an epoch: its state
+    names seed, epoch and how many batches were handed out. In a loop of one's own, call
+    `loader.batch_sampler.set_epoch(epoch)` before each epoch.
+
+    Args:
+        samples: The whole split.
+        order: Which samples come when.
+        normalization: Applied to each batch; none for inputs that are ready.
+        augmentation: Random changes of each batch, a function of the order's seed, epoch, process
+            and batch.
+        device: Where batches are wanted.
+    """
+
+    def __init__(
+        self,
+        samples: Samples,
+        order: BatchOrder,
+        *,
+        normalization: Normalization | None = None,
+        augmentation: Augmentation | None = None,
+        device: torch.device | str = "cpu",
+    ):
+        self.samples, self.batch_sampler = samples, order
+        self.normalization, self.augmentation = normalization, augmentation
+        self.device = torch.device(device)
+        self._position = (0, 0)  # epoch, batches handed out in it
+        self._resume: tuple[int, int] | None = None
+
+    @property
+    def batch_size(self) -> int:
+        """B."""
+        return self.batch_sampler.batch_size
+
+    def __len__(self) -> int:
+        """Batches of this process in an epoch."""
+        return len(self.batch_sampler)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """The epoch's batches: inputs (B, *in_shape) float32 and targets (B,).
+
+        Nothing happens before the first batch is asked for: Lightning creates the iterator before
+        it tells the epoch, and on a resumed run before it continues.
+        """
+        order = self.batch_sampler
+        first = self._first_batch()
+        home = self.samples.inputs.device
+        slices = order.indices().to(home).split(order.batch_size)[: len(order)]
+        generator = torch.Generator(self.device)
+        for number in range(first, len(slices)):
+            inputs = self.samples.inputs.index_select(0, slices[number]).to(self.device)
+            targets = self.samples.targets.index_select(0, slices[number]).to(self.device)
+            if self.normalization is not None:
+                inputs = self.normalization(inputs)
+            if self.augmentation:
+                seed = derive_seed("augmentation", order.seed, order.epoch, order.rank, number)
+                inputs = self.augmentation(inputs, generator.manual_seed(seed))
+            self._position = (order.epoch, number + 1)
+            yield inputs, targets
+
+    def _first_batch(self) -> int:
+        """Where this epoch starts: after the batches that a resumed run has already seen of it."""
+        resume, self._resume = self._resume, None
+        if resume is None or resume[0] != self.batch_sampler.epoch:
+            return 0
+        return resume[1]
+
+    def state_dict(self) -> dict[str, int]:
+        """Seed, epoch and batches handed out; Lightning keeps it in the checkpoint."""
+        epoch, batches = self._position
+        return {"seed": self.batch_sampler.seed, "epoch": epoch, "batches": batches}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Continue as the interrupted run would have, whatever this run was seeded with."""
+        self.batch_sampler.seed = state_dict["seed"]
+        self._position = self._resume = (state_dict["epoch"], state_dict["batches"])
