@@ -56,6 +56,7 @@ def main(argv: list[str] | None = None) -> int:
         try:
             return _run(argv, out, as_json=True)
         finally:
+            sys.stdout.flush()  # what was printed in between must not come out after the object
             out.flush()
             os.dup2(out.fileno(), 1)
 

@@ -141,6 +141,18 @@ def test_a_module_that_fails_ends_its_run_as_failed(run_command, theirs: str, pa
     assert json.loads((log.parent / "run.json").read_text())["status"] == "failed"
 
 
+def test_a_module_that_leaves_ends_its_run_as_killed(run_command, theirs: str, paceline_home: Path):
+    with pytest.raises(SystemExit):
+        run_command("fit", theirs, "--model", "theirs.Leaves")
+    assert [run.info.status for run in runs(paceline_home)] == ["KILLED"]
+
+
+def test_what_a_module_prints_goes_beside_the_one_object(run_command, theirs: str):
+    answer = run_command("fit", theirs, "--model", "theirs.Talks", "--json")
+    assert answer.json["status"] == "finished"
+    assert "a step" in answer.err
+
+
 def test_early_stopping_is_told_as_the_reason(run_command, theirs: str, paceline_home: Path):
     answer = run_command(
         "fit",
@@ -317,6 +329,7 @@ def test_native_ddp_is_one_run_whose_ranks_all_end(
     result = json.loads(done.stdout)
     assert result["metrics"]["val/accuracy"] > 0.8
     assert done.stderr.count("epoch 2/2") == 1  # rank 0 alone tells
+    assert "status" not in done.stderr
     (run,) = runs(paceline_home)
     assert run.info.status == "FINISHED"
     assert run.data.tags["paceline.world_size"] == "2"

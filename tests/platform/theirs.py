@@ -45,6 +45,21 @@ class Fails(Net):
         return super().training_step(batch, batch_idx)
 
 
+class Leaves(Net):
+    """Leaves the process, as a script of its own would."""
+
+    def training_step(self, batch, batch_idx):
+        raise SystemExit(3)
+
+
+class Talks(Net):
+    """Prints what it does."""
+
+    def training_step(self, batch, batch_idx):
+        print("a step")
+        return super().training_step(batch, batch_idx)
+
+
 class Sloppy(Net):
     """Raises where it is made."""
 
