@@ -67,7 +67,7 @@ def test_files_that_the_readme_shows_are_written(workplace: Path):
 def test_command_of_the_readme_succeeds(line: str, environment, workplace: Path):
     done = shell(line, environment, workplace)
     assert done.returncode == 0, done.stderr
-    assert done.stdout
+    assert done.stdout or line.startswith("source")  # which only defines a function
 
 
 @pytest.mark.parametrize(
