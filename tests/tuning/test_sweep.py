@@ -179,7 +179,9 @@ def test_a_metric_that_the_module_never_logs_ends_the_sweep_at_the_first_validat
 def test_epochs_of_all_trials_stay_within_their_budget(recipe: Path):
     space = {"model.offset": {"grid": [1.0, 2.0, 3.0, 4.0]}}
     result = sweep_fragile(recipe, space, sweep__max_epochs=5)
-    assert result.rows.epochs == 5
+    # Never above. One may be left: a trial that has just done its last epoch, and has not told its
+    # end yet, still has one set aside when the other reports.
+    assert result.rows.epochs in (4, 5)
     assert {row.stop_reason for row in result.rows} == {"completed", "budget"}
     tags = client_of(result).get_run(result.run_id).data.tags
     assert tags["stop_reason"] == "budget"
