@@ -11,6 +11,7 @@ from typing import Any
 from .arguments import Arguments
 from .errors import RunError, UserError, must
 from .home import home
+from .signals import interruptible
 
 DEFAULT_PORT = 5000
 
@@ -30,7 +31,8 @@ def ui_command(arguments: Arguments) -> tuple[Any, str, int]:
     port = arguments.options.get("port") or DEFAULT_PORT
     _check_port(port)
     print(f"MLflow: http://127.0.0.1:{port}  (store {uri}; Ctrl-C ends it)", file=sys.stderr)
-    code = _serve(uri, port)
+    with interruptible():  # SIGTERM must end the server too, not leave it behind
+        code = _serve(uri, port)
     if code not in (0, 130, -2):
         raise RunError(f"The MLflow server must keep running, but ended with code {code}.", uri)
     return {"url": f"http://127.0.0.1:{port}", "tracking_uri": uri}, "", 0

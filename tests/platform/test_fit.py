@@ -360,7 +360,7 @@ def test_a_signal_ends_the_run_as_killed_and_tells_what_there_is(
             told = next((line for line in process.stderr if line.startswith("epoch 2/")), None)
             assert told is not None
             process.send_signal(number)
-            out, err = process.communicate()  # until every process has closed its end
+            out, err = process.communicate(timeout=60)  # until every process has closed its end
     finally:
         watchdog.cancel()
         process.kill()

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+
+def test_a_server_that_runs_already_is_only_named(run_command):
+    answer = run_command("ui", "--tracking-uri", "http://127.0.0.1:9", "--json")
+    assert answer.code == 0
+    assert answer.json == {"url": "http://127.0.0.1:9", "tracking_uri": "http://127.0.0.1:9"}
+
+
+def answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as page:
+            return page.status == 200
+    except (urllib.error.URLError, ConnectionError, TimeoutError):
+        return False
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_the_page_is_served_until_the_command_is_ended_and_not_longer(
+    paceline_home: Path, tmp_path: Path, port: int
+):
+    command = [sys.executable, "-m", "paceline", "ui", "--port", str(port)]
+    process = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    watchdog = threading.Timer(120, process.kill)
+    watchdog.start()
+    try:
+        with process:
+            url = f"http://127.0.0.1:{port}"
+            while process.poll() is None and not answers(url):
+                time.sleep(0.2)
+            assert answers(f"{url}/health")
+            process.send_signal(signal.SIGTERM)
+            _, err = process.communicate(timeout=60)  # until the server has closed its end too
+    finally:
+        watchdog.cancel()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # nothing may outlive the test, not even a slip
+    assert process.returncode == 143
+    assert f"MLflow: {url}  (store sqlite:///{paceline_home}/mlflow.db" in err
+    assert not answers(url)
