@@ -1,4 +1,4 @@
-"""Four costs of Lightning's step that no hook needs.
+"""Costs of Lightning's step that no hook needs, and of a collector that walks through all modules.
 
 Measured on an MLP at batch 64 (a step of about a millisecond), where they are half of what
 Lightning adds: two dozen context managers of the pass-through profiler; reading the signature of
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
@@ -68,6 +69,20 @@ def lean_steps() -> Iterator[None]:
         _replaced(call, "_call_lightning_module_hook", _unless_the_module_leaves_it_out),
     ):
         yield
+
+
+@contextlib.contextmanager
+def frozen_heap() -> Iterator[None]:
+    """Let the garbage collector pass over what was there before a fit.
+
+    Torch, Lightning and MLflow are more than half a million objects. A full collection looks at
+    each of them, takes 0.2 to 0.6 s, and comes every few hundred steps of a small network.
+    """
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 @contextlib.contextmanager

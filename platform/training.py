@@ -23,7 +23,7 @@ from .checkpoints import Checkpoints
 from .config import Config
 from .errors import UserError
 from .optimization import check_optimizer, check_schedule, set_optimizer
-from .step_overhead import QuietProfiler, lean_steps
+from .step_overhead import QuietProfiler, frozen_heap, lean_steps
 from .trainer_context import ending_other_ranks, flushed_denormals, own_process_group, quiet
 
 
@@ -150,7 +150,7 @@ def fit(
     folder.mkdir(parents=True, exist_ok=True)
     sweep = config.sweep
     saver = Checkpoints(folder, sweep.metric, sweep.mode, strict=strict_metric)
-    with quiet(), flushed_denormals(), lean_steps(), own_process_group():
+    with quiet(), flushed_denormals(), lean_steps(), frozen_heap(), own_process_group():
         trainer = make_trainer(config, logger, [*callbacks, saver], folder)
         with ending_other_ranks(trainer):
             trainer.fit(built.model, datamodule=built.data, ckpt_path=ckpt_path, weights_only=True)

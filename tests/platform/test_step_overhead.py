@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import pytest
 import torch
-from paceline.platform.step_overhead import QuietProfiler, lean_steps
+from paceline.platform.step_overhead import QuietProfiler, frozen_heap, lean_steps
 from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.demos.boring_classes import BoringModel
@@ -81,3 +82,10 @@ def test_lean_steps_train_to_the_same_weights_and_leave_lightning_as_it_was(tmp_
         lean = fit(model, [], tmp_path)
     assert call._call_callback_hooks is plain_hook
     assert torch.equal(plain, lean)
+
+
+def test_the_collector_passes_over_what_was_there_and_gets_it_back():
+    before = gc.get_freeze_count()
+    with frozen_heap():
+        assert gc.get_freeze_count() > 100_000  # torch and Lightning are imported
+    assert gc.get_freeze_count() == before == 0
