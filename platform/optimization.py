@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 from collections.abc import Callable
 from typing import Any
 
 from pytorch_lightning import LightningModule
 from pytorch_lightning.cli import instantiate_class
+from pytorch_lightning.plugins.precision import MixedPrecision
 from pytorch_lightning.utilities.model_helpers import is_overridden
 from torch import nn
 from torch.optim import Optimizer
@@ -97,7 +99,9 @@ def check_schedule(optimizer: Optimizer | None, schedule: Spec | None, where: Wh
         raise UserError(what, place) from error
 
 
-def make_optimizer(model: nn.Module, spec: Spec, *, attach: bool = True) -> Optimizer:
+def make_optimizer(
+    model: nn.Module, spec: Spec, *, attach: bool = True, may_fuse: bool = True
+) -> Optimizer:
     """The optimizer over the parameters that train; fused where torch can, if left open.
 
     A fused step is one kernel instead of a handful for each parameter: 2 to 4 times faster on small
@@ -109,7 +113,7 @@ def make_optimizer(model: nn.Module, spec: Spec, *, attach: bool = True) -> Opti
     open_choice = arguments.get("fused") is None and arguments.get("foreach") is None
     can_fuse = {"fused", "foreach"} <= argument_names(kind) and not arguments.get("differentiable")
     on_device = all(p.is_floating_point() and p.device.type in ("cpu", "cuda") for p in parameters)
-    if open_choice and can_fuse and on_device:
+    if may_fuse and open_choice and can_fuse and on_device:
         arguments["fused"] = True
     optimizer = instantiate_class(parameters, {**spec, "init_args": arguments})
     if attach and hasattr(optimizer, "attach"):
@@ -118,18 +122,31 @@ def make_optimizer(model: nn.Module, spec: Spec, *, attach: bool = True) -> Opti
 
 
 def _configure(model: LightningModule, optimizer: Spec, schedule: Spec | None) -> Any:
-    made = make_optimizer(model, optimizer)
+    # With mixed precision a fused step scales the gradients itself, after any clipping.
+    mixed = isinstance(model.trainer.precision_plugin, MixedPrecision)
+    may_fuse = not (mixed and model.trainer.gradient_clip_val)
+    made = make_optimizer(model, optimizer, may_fuse=may_fuse)
     if schedule is None:
         return made
-    scheduler = make_schedule(made, schedule, lambda: int(model.trainer.estimated_stepping_batches))
+    asked = []
+
+    def total_steps() -> float:
+        steps = model.trainer.estimated_stepping_batches
+        asked.append(True)
+        return max(1, int(steps)) if math.isfinite(steps) else steps
+
+    scheduler = make_schedule(made, schedule, total_steps)
     if isinstance(scheduler, ReduceLROnPlateau):
         monitor = (schedule.get("init_args") or {}).get("monitor", "val/loss")
         return {"optimizer": made, "lr_scheduler": {"scheduler": scheduler, "monitor": monitor}}
-    interval = getattr(scheduler, "interval", "epoch")
+    # A schedule that was told how many optimizer steps there are counts them.
+    interval = getattr(scheduler, "interval", "step" if asked else "epoch")
     return {"optimizer": made, "lr_scheduler": {"scheduler": scheduler, "interval": interval}}
 
 
-def make_schedule(optimizer: Optimizer, spec: Spec, total_steps: Callable[[], int]) -> LRScheduler:
+def make_schedule(
+    optimizer: Optimizer, spec: Spec, total_steps: Callable[[], float]
+) -> LRScheduler:
     """The schedule over an optimizer.
 
     Args:

@@ -31,8 +31,10 @@ def fit_command(arguments: Arguments) -> Answer:
     if seeds:
         from .repeat import fit_seeds
 
-        return _answer(lambda: fit_seeds(config, seeds, name=name, command=command_line()), "show")
-    return _answer(lambda: fit_config(config, name=name, command=command_line()), "test")
+        return _answer(
+            arguments, lambda: fit_seeds(config, seeds, name=name, command=command_line()), "show"
+        )
+    return _answer(arguments, lambda: fit_config(config, name=name, command=command_line()), "test")
 
 
 def validate_command(arguments: Arguments) -> Answer:
@@ -49,7 +51,9 @@ def predict_command(arguments: Arguments) -> Answer:
     """`paceline predict NAME`: one line of predictions for each example, as CSV."""
     from .evaluation import predict
 
-    return _answer(lambda: predict(_target(arguments), **_evaluation_options(arguments)), "show")
+    return _answer(
+        arguments, lambda: predict(_target(arguments), **_evaluation_options(arguments)), "show"
+    )
 
 
 def config_of(arguments: Arguments) -> Config:
@@ -70,7 +74,7 @@ def _evaluate(arguments: Arguments, stage: str) -> Answer:
     from .evaluation import evaluate
 
     options = _evaluation_options(arguments)
-    return _answer(lambda: evaluate(_target(arguments), stage, **options), "show")
+    return _answer(arguments, lambda: evaluate(_target(arguments), stage, **options), "show")
 
 
 def _target(arguments: Arguments) -> str:
@@ -85,12 +89,16 @@ def _evaluation_options(arguments: Arguments) -> dict[str, Any]:
     }
 
 
-def _answer(run: Callable[[], RunResult], next_verb: str) -> Answer:
+def _answer(arguments: Arguments, run: Callable[[], RunResult], next_verb: str) -> Answer:
     try:
         result, code = run(), 0
     except Interrupted as interruption:
         result, code = getattr(interruption, "result", None), interruption.exit_code
         if result is None:  # nothing had been started
             raise
-    go_on = f"paceline {next_verb} {result.name}" if result.name in names() else "paceline ui"
+    storage = arguments.changes.get("launch.storage", (None, ""))[0]
+    go_on = "paceline ui"
+    if result.name in names(storage):
+        elsewhere = ["--storage", str(storage)] if storage else []
+        go_on = shlex.join(["paceline", next_verb, result.name, *elsewhere])
     return result.as_dict(), result.text(go_on), code

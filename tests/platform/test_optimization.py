@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import paceline
+import pytest
+import torch
+from paceline.platform.errors import UserError
+from paceline.platform.optimization import (
+    check_optimizer,
+    check_schedule,
+    make_optimizer,
+    set_optimizer,
+)
+from pytorch_lightning import LightningModule
+from pytorch_lightning.callbacks import Callback
+from torch import nn
+
+ADAM = {"class_path": "torch.optim.Adam", "init_args": {"lr": 0.1}}
+STEP = {"class_path": "torch.optim.lr_scheduler.StepLR", "init_args": {"step_size": 2}}
+
+
+class Attached(torch.optim.SGD):
+    """Wants the modules, and counts how often it gets them."""
+
+    modules: list[nn.Module] = []  # noqa: RUF012 the test empties it
+
+    def __init__(self, params: Any, lr: float = 0.1):
+        super().__init__(params, lr)
+
+    def attach(self, module: nn.Module) -> None:
+        self.modules.append(module)
+
+
+class Watch(Callback):
+    """Keeps what Lightning was given."""
+
+    def on_train_start(self, trainer, pl_module):
+        self.optimizer = trainer.optimizers[0]
+        self.schedule = trainer.lr_scheduler_configs[0] if trainer.lr_scheduler_configs else None
+
+
+def watched(**keys: object) -> Watch:
+    """Fits a tiny perceptron with some keys of the config and returns what Lightning was given."""
+    from paceline.platform.config import load
+    from paceline.platform.runs import fit_config
+
+    plain = {"trainer.max_epochs": 1, "tracking.log_model": False, "model.hidden_sizes": [8]}
+    changes = plain | {key.replace("__", "."): value for key, value in keys.items()}
+    config = load("mlp", {key: (value, f"--{key}") for key, value in changes.items()})
+    watch = Watch()
+    fit_config(config, callbacks=(watch,))
+    return watch
+
+
+def test_an_optimizer_is_fused_where_that_was_left_open():
+    model = nn.Linear(2, 2)
+    assert make_optimizer(model, ADAM).defaults["fused"] is True
+    for choice in ({"foreach": True}, {"foreach": False}, {"fused": False}):
+        chosen = {**ADAM, "init_args": {"lr": 0.1, **choice}}
+        assert not make_optimizer(model, chosen).defaults["fused"]
+    assert "fused" not in make_optimizer(model, {"class_path": "torch.optim.LBFGS"}).defaults
+
+
+def test_parameters_that_do_not_train_are_left_out():
+    model = nn.Linear(2, 2)
+    model.bias.requires_grad_(False)
+    assert len(make_optimizer(model, ADAM).param_groups[0]["params"]) == 1
+
+
+@pytest.mark.usefixtures("paceline_home")
+def test_gradients_are_clipped_under_mixed_precision_too():
+    """A fused step scales the gradients itself, and Lightning refuses to clip before it."""
+    clipped = watched(trainer__precision="bf16-mixed", trainer__gradient_clip_val=1.0)
+    assert not clipped.optimizer.defaults["fused"]
+    assert watched(trainer__precision="bf16-mixed").optimizer.defaults["fused"]
+    assert watched(trainer__gradient_clip_val=1.0).optimizer.defaults["fused"]
+
+
+def test_an_optimizer_gets_the_modules_once_a_fit(paceline_home: Path):
+    Attached.modules.clear()
+    name = f"{__name__}.Attached"
+    keys = {"trainer.max_epochs": 1, "tracking.log_model": False}
+    result = paceline.fit("mlp", optimizer=name, config=keys)
+    assert result.status == "finished"
+    assert [type(module).__name__ for module in Attached.modules] == ["MLP"]
+
+
+def test_a_schedule_learns_how_long_the_run_is(paceline_home: Path):
+    watch = watched(data__batch_size=100)  # 1,258 examples: 13 steps an epoch
+    assert watch.schedule.scheduler.total_steps == 13
+    assert watch.schedule.interval == "step"
+    told = watched(data__batch_size=100, lr_scheduler__total_steps=99)
+    assert told.schedule.scheduler.total_steps == 99
+
+
+def test_a_schedule_of_torch_counts_epochs_unless_it_was_told_the_steps(paceline_home: Path):
+    torchs = "torch.optim.lr_scheduler"
+    step = watched(lr_scheduler__class_path=f"{torchs}.StepLR", lr_scheduler__step_size=1)
+    assert step.schedule.interval == "epoch"
+    cycle = watched(lr_scheduler__class_path=f"{torchs}.OneCycleLR", lr_scheduler__max_lr=0.1)
+    assert cycle.schedule.interval == "step"
+
+
+def test_a_plateau_is_watched_by_the_metric_it_names(paceline_home: Path):
+    keys = {"lr_scheduler__class_path": "ReduceLROnPlateau"}
+    watch = watched(**keys, lr_scheduler__monitor="val/accuracy", lr_scheduler__mode="max")
+    assert watch.schedule.monitor == "val/accuracy"
+    assert watch.schedule.scheduler.mode == "max"
+
+
+def test_a_bad_value_is_found_before_anything_starts():
+    model = nn.Linear(2, 2)
+    with pytest.raises(
+        UserError, match=r"`optimizer` must be a valid Adam, but is not: .*rate: -1"
+    ):
+        check_optimizer(model, {**ADAM, "init_args": {"lr": -1.0}})
+    optimizer = check_optimizer(model, ADAM)
+    check_schedule(optimizer, STEP, str)
+    check_schedule(None, STEP, str)
+    check_schedule(optimizer, None, str)
+    wrong = {"class_path": "torch.optim.lr_scheduler.LambdaLR", "init_args": {"lr_lambda": 3}}
+    with pytest.raises(UserError, match="`lr_scheduler` must be a valid LambdaLR, but is not"):
+        check_schedule(optimizer, wrong, str)
+
+
+def test_checking_attaches_nothing():
+    Attached.modules.clear()
+    check_optimizer(nn.Linear(2, 2), {"class_path": f"{__name__}.Attached", "init_args": {}})
+    assert Attached.modules == []
+
+
+class Own(LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(2, 2)
+
+    def configure_optimizers(self):
+        return "own"
+
+
+class Open(LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(2, 2)
+
+
+def test_a_modules_own_optimizer_is_used_where_the_config_has_none():
+    module = Own()
+    set_optimizer(module, None, None)
+    assert module.configure_optimizers() == "own"
+
+
+def test_training_without_any_optimizer_is_refused():
+    with pytest.raises(UserError, match="`optimizer` must be given"):
+        set_optimizer(Open(), None, None)
+    with pytest.raises(UserError, match="`optimizer` must be given when `lr_scheduler` is"):
+        set_optimizer(Own(), None, STEP)
+
+
+def test_a_module_that_has_nothing_to_train_needs_none():
+    class Counts(LightningModule):
+        pass
+
+    set_optimizer(Counts(), None, None)
