@@ -11,7 +11,8 @@ from collections.abc import Iterator
 
 import torch
 import torch.distributed as dist
-from pytorch_lightning import Trainer
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.callbacks import Callback
 
 # What Lightning says about choices that Paceline makes on purpose.
 _KNOWN_WARNINGS = (
@@ -76,17 +77,17 @@ def own_process_group() -> Iterator[None]:
                     os.environ[name] = value
 
 
-@contextlib.contextmanager
-def ending_other_ranks(trainer: Trainer) -> Iterator[None]:
-    """End the processes that this one started when its own work ends early.
+class EndOtherRanks(Callback):
+    """Ends the processes that this one started as soon as its own work ends early.
 
     Lightning does so for Ctrl-C alone; after SIGTERM or an error they would wait for this rank
     until the connection breaks, and tell of that.
     """
-    try:
-        yield
-    except BaseException:
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """End them before Lightning takes the connection down."""
         launcher = trainer.strategy.launcher
         if launcher is not None:
-            launcher.kill(signal.SIGTERM)
-        raise
+            launcher.kill(signal.SIGKILL)  # as Lightning does; they have nothing to write

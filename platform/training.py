@@ -24,7 +24,7 @@ from .config import Config
 from .errors import UserError
 from .optimization import check_optimizer, check_schedule, set_optimizer
 from .step_overhead import QuietProfiler, frozen_heap, lean_steps
-from .trainer_context import ending_other_ranks, flushed_denormals, own_process_group, quiet
+from .trainer_context import EndOtherRanks, flushed_denormals, own_process_group, quiet
 
 
 @dataclass
@@ -151,9 +151,8 @@ def fit(
     sweep = config.sweep
     saver = Checkpoints(folder, sweep.metric, sweep.mode, strict=strict_metric)
     with quiet(), flushed_denormals(), lean_steps(), frozen_heap(), own_process_group():
-        trainer = make_trainer(config, logger, [*callbacks, saver], folder)
-        with ending_other_ranks(trainer):
-            trainer.fit(built.model, datamodule=built.data, ckpt_path=ckpt_path, weights_only=True)
+        trainer = make_trainer(config, logger, [*callbacks, saver, EndOtherRanks()], folder)
+        trainer.fit(built.model, datamodule=built.data, ckpt_path=ckpt_path, weights_only=True)
     last = {name: float(value) for name, value in trainer.callback_metrics.items()}
     return Outcome(
         metrics=saver.best_metrics or last,

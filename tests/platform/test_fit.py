@@ -311,32 +311,27 @@ def test_a_strategy_of_the_users_own_is_kept():
         _spread(load("mlp", devices))
 
 
-def test_native_ddp_is_one_run_whose_ranks_all_end(
+def test_native_ddp_is_one_run_for_each_seed_whose_ranks_all_end(
     run_command, paceline_home: Path, tmp_path: Path
 ):
     command = [sys.executable, "-m", "paceline", "fit", "mlp", "--trainer.max_epochs", "2"]
-    command += [
-        "--trainer.devices",
-        "2",
-        "--trainer.strategy",
-        "ddp",
-        "--trainer.accelerator",
-        "cpu",
-    ]
-    command += ["--json", "--name", "wide", "--tracking.log_model", "false"]
+    command += ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
+    command += ["--trainer.accelerator", "cpu", "--tracking.log_model", "false"]
+    command += ["--json", "--name", "wide", "--seeds", "2"]  # the second needs ranks of its own
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert result["metrics"]["val/accuracy"] > 0.8
-    assert done.stderr.count("epoch 2/2") == 1  # rank 0 alone tells
+    assert done.stderr.count("epoch 2/2") == 2  # rank 0 alone tells
     assert "status" not in done.stderr
-    (run,) = runs(paceline_home)
-    assert run.info.status == "FINISHED"
-    assert run.data.tags["paceline.world_size"] == "2"
+    found = runs(paceline_home)
+    assert [run.info.run_name for run in found] == ["wide", "wide-seed1", "wide-seed2"]
+    assert {run.info.status for run in found} == {"FINISHED"}
+    assert [run.data.tags.get("paceline.world_size") for run in found] == [None, "2", "2"]
     assert read(result["checkpoint"])["state_dict"]
     # Of several processes each would write a part of the predictions, over the other's.
-    assert run_command("predict", "wide", "--json").json["count"] == 360
-    assert run_command("test", "wide", "--trainer.devices", 2).code == 2
+    assert run_command("predict", "wide-seed1", "--json").json["count"] == 360
+    assert run_command("test", "wide-seed1", "--trainer.devices", 2).code == 2
 
 
 @pytest.mark.parametrize(
@@ -368,6 +363,7 @@ def test_a_signal_ends_the_run_as_killed_and_tells_what_there_is(
     assert json.loads(out)["status"] == "killed"
     assert read(json.loads(out)["checkpoint"])
     assert "Traceback" not in err
+    assert "failed" not in err  # no rank tells that the others have gone
     (run,) = runs(paceline_home)
     assert run.info.status == "KILLED"
     assert run.data.metrics["val/loss"] > 0  # what was logged before it ended is there
