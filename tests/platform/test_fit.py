@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -345,7 +347,12 @@ def test_a_signal_ends_the_run_as_killed_and_tells_what_there_is(
     command = [sys.executable, "-m", "paceline", "fit", "mlp", "--trainer.max_epochs", "100000"]
     command += ["--json", "--name", "long", "--workers", workers, "--trainer.accelerator", "cpu"]
     process = subprocess.Popen(
-        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     watchdog = threading.Timer(120, process.kill)
     watchdog.start()
@@ -358,7 +365,8 @@ def test_a_signal_ends_the_run_as_killed_and_tells_what_there_is(
             out, err = process.communicate(timeout=60)  # until every process has closed its end
     finally:
         watchdog.cancel()
-        process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # nothing may outlive the test, not even a slip
     assert process.returncode == code
     assert json.loads(out)["status"] == "killed"
     assert read(json.loads(out)["checkpoint"])
