@@ -15,6 +15,7 @@ From Python, as from the command line:
     run = paceline.fit("mlp", seed=1)
     sweep = paceline.sweep("mlp", trials=8, seed=1)
     sweep.dataframe()
+    paceline.extend(sweep.name, trials=8)
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .platform.runs import fit
-    from .tuning.api import sweep
+    from .tuning.api import extend, resume, sweep
 
 __version__ = "0.1.0"
-__all__ = ["fit", "sweep"]
+__all__ = ["extend", "fit", "resume", "sweep"]
 
 
 def __getattr__(name: str) -> Any:
@@ -35,8 +36,8 @@ def __getattr__(name: str) -> Any:
         from .platform.runs import fit
 
         return fit
-    if name == "sweep":
-        from .tuning.api import sweep
+    if name in ("sweep", "resume", "extend"):
+        from .tuning import api
 
-        return sweep
+        return getattr(api, name)
     raise AttributeError(f"module 'paceline' has no attribute {name!r}")

@@ -30,7 +30,16 @@ _HOME_OF = {
     "predict": ".platform.run_commands",
     "ui": ".platform.ui_command",
     "sweep": ".tuning.commands",
+    "resume": ".tuning.commands",
+    "extend": ".tuning.commands",
+    "reconcile": ".tuning.commands",
     "show": ".tuning.commands",
+    "status": ".tuning.manage.commands",
+    "stop": ".tuning.manage.commands",
+    "logs": ".tuning.manage.commands",
+    "why": ".tuning.manage.commands",
+    "compare": ".tuning.manage.commands",
+    "clean": ".tuning.manage.commands",
 }
 
 

@@ -7,6 +7,7 @@ anywhere.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,12 +24,14 @@ class Arguments:
         positional: Positional arguments by name, None where an optional one is missing.
         options: The verb's own options by name with underscores.
         changes: Config key -> (value, flag), in the order given.
+        more: Words behind the positional arguments, where the last one may be repeated.
     """
 
     verb: Verb
     positional: dict[str, str | None]
     options: dict[str, Any] = field(default_factory=dict)
     changes: dict[str, tuple[Any, str]] = field(default_factory=dict)
+    more: list[str] = field(default_factory=list)
 
     def flag(self, name: str) -> bool:
         """Whether an option without a value was given."""
@@ -100,7 +103,20 @@ def _set_option(flag: Flag, value: str, parsed: Arguments) -> None:
             raise UserError(must(f"--{flag.name}", "an integer >= 1", value))
         parsed.options[name] = int(value)
         return
+    if flag.metavar == "SECONDS":
+        parsed.options[name] = _seconds(value, f"--{flag.name}")
+        return
     parsed.options[name] = value
+
+
+def _seconds(text: str, where: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise UserError(must(where, "a number of seconds > 0", text))
+    return seconds
 
 
 def _value(text: str, where: str, flag: Flag | None) -> Any:
@@ -121,11 +137,14 @@ def _place(words: list[str], parsed: Arguments) -> None:
     """Give the positional arguments their names."""
     names = parsed.verb.positional
     needed = [n for n in names if not n.endswith("?")]
-    usage = " ".join(["paceline", parsed.verb.name, *(n.rstrip("?") for n in names)])
+    usage = " ".join(["paceline", parsed.verb.name, *(n.rstrip("?+") for n in names)])
     if len(words) < len(needed):
-        raise UserError(f"`{needed[len(words)]}` must be given, but is missing.", "", usage)
+        missing = needed[len(words)].rstrip("+")
+        raise UserError(f"`{missing}` must be given, but is missing.", "", usage)
+    if names and names[-1].endswith("+"):
+        words, parsed.more = words[: len(names)], words[len(names) :]
     if len(words) > len(names):
         surplus = words[len(names)]
         raise UserError(must("arguments", f"at most {len(names)}", surplus), "", usage)
     padded = [*words, *[None] * (len(names) - len(words))]
-    parsed.positional = {n.rstrip("?"): w for n, w in zip(names, padded, strict=True)}
+    parsed.positional = {n.rstrip("?+"): w for n, w in zip(names, padded, strict=True)}

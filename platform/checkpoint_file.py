@@ -20,6 +20,7 @@ import torch
 from pytorch_lightning import LightningModule
 from torch.optim import Optimizer
 
+from .checkpoint_names import digest_file
 from .errors import UserError, must
 from .home import write_atomic
 
@@ -31,11 +32,6 @@ def digest(path: Path) -> str:
     """SHA-256 of a file, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def digest_file(path: Path) -> Path:
-    """The file beside a checkpoint that lists the digests it may have."""
-    return path.with_name(path.name + ".sha256")
 
 
 def publish(temporary: Path, path: Path) -> None:

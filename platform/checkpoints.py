@@ -12,10 +12,8 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 
 from .checkpoint_file import publish
+from .checkpoint_names import BEST, LATEST
 from .errors import UserError, must
-
-LATEST = "latest.ckpt"
-BEST = "best.ckpt"
 
 
 class Checkpoints(Checkpoint):

@@ -102,14 +102,17 @@ def _keys(verb: Verb, given: list[str]) -> list[str]:
 
 
 def _positional(verb: Verb, place: int) -> Iterable[str]:
-    name = (verb.positional[place] if place < len(verb.positional) else "").rstrip("?")
+    names = verb.positional
+    if names and names[-1].endswith("+"):
+        place = min(place, len(names) - 1)
+    name = (names[place] if place < len(names) else "").rstrip("?+")
     if name == "RECIPE":
         return catalog.entries("recipes")
     if name == "NAME" and verb.name == "data":
         return catalog.entries("data")
-    if name == "NAME":
-        from .home import names
+    if name in ("NAME", "OTHER"):
+        from . import home
 
-        return [*names(), *catalog.entries("recipes")]
+        return [*home.names(), *(catalog.entries("recipes") if verb.takes_keys else ())]
     known = {"KIND": catalog.KINDS, "ACTION": ("list", "get", "verify"), "SHELL": _SCRIPTS}
     return known.get(name, ())

@@ -37,7 +37,10 @@ _RULES: dict[str, Rule] = {
     "sweep.trials": _COUNT,
     "sweep.max_epochs": _COUNT,
     "sweep.max_time_s": _POSITIVE,
-    "sweep.grace_epochs": _COUNT,
+    "sweep.trial_time_s": _POSITIVE,
+    "sweep.grace": _POSITIVE,
+    "sweep.horizon": _POSITIVE,
+    "sweep.winner_seeds": ("an integer >= 0", lambda v: v >= 0),
     "sweep.reduction_factor": ("an integer >= 2", lambda v: v >= 2),
     "sweep.max_concurrent": _COUNT,
     "weights_only": ("true: nothing untrusted is unpickled", lambda v: v is not False),
@@ -55,8 +58,8 @@ def check_values(values: Mapping[str, Any], where: Callable[[str], str]) -> None
         UserError: The first value that breaks its rule.
     """
     for key, value in flatten(dict(values)).items():
-        if key.startswith("sweep.space"):
-            continue  # the space has rules of its own
+        if key.startswith(("sweep.space", "sweep.points", "sweep.search_args")):
+            continue  # the space and the searcher have rules of their own
         if key.partition(".")[0] in CLASS_SECTIONS and not _is_finite(value):
             raise UserError(must(short_key(key), "a finite number", value), where(key))
         rule = _RULES.get(key)

@@ -147,6 +147,18 @@ def claim(
                     folder.rmdir()
 
 
+def is_held(folder: Path) -> bool:
+    """Whether a living process, of this host or another, works on what is in a folder."""
+    try:
+        with (folder / "lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # no lock, or none that may be read
+        return False
+    return False
+
+
 def write_atomic(path: Path, text: str) -> None:
     """Write a small file whole or not at all."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")

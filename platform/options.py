@@ -50,27 +50,53 @@ class Sweep:
     Args:
         metric: Name of the metric that decides, logged at each validation.
         mode: Whether a small (`min`) or a large (`max`) metric is better.
+        objectives: Further metrics to trade off against it, name -> `min` or `max`; `tpe` then
+            looks for the Pareto front. `num_parameters` and `seconds` are known for every trial.
         trials: How many configurations are tried (`grid`: at most).
         max_epochs: Budget in epochs over all trials together; none: no limit.
         max_time_s: Budget in seconds of wall time; none: no limit.
-        search: How configurations are proposed.
+        trial_time_s: Seconds that one trial may take; none: no limit.
+        search: How configurations are proposed: `random`, `grid`, `tpe`, or the import path of a
+            `ray.tune.search` class.
+        search_args: Arguments of that searcher.
+        points: Knob values to try first, one mapping a trial; knobs left out are proposed.
+        like: Name of an earlier sweep whose best configurations are tried first.
         scheduler: How bad trials are stopped early.
-        grace_epochs: ASHA stops no trial before this epoch.
-        reduction_factor: ASHA keeps one of this many trials at each rung.
+        grace: No trial is stopped before it has come so far on the time axis.
+        reduction_factor: One of this many trials goes on at each rung.
+        in_order: Compare a trial only with those before it, waiting for them where it must: the
+            sweep is then the same at any number of workers and after any interruption. False:
+            compare it with whoever came to the rung before it, and never wait.
+        time_axis: What the rungs count: `epoch`, `step`, or a metric that only grows; none: what
+            the module says (`time_axis`), else the epoch.
+        horizon: The time axis' end; none: the trainer's `max_epochs` or `max_steps`.
         max_concurrent: Upper limit for trials at a time; none: as many as fit.
+        pictures: Whose runs get their family's pictures: the `best` trial's, or those of `all`
+            that ran to their end, which takes each half a second.
+        winner_seeds: The best configuration is trained again with this many seeds at the end.
         vary: Knobs or keys of the space to vary; the others keep the recipe's value. Empty: all.
         space: Knob name or dotted key -> distribution, as data.
     """
 
     metric: str = "val/loss"
     mode: Literal["min", "max"] = "min"
+    objectives: dict[str, Literal["min", "max"]] = field(default_factory=dict)
     trials: int = 16
     max_epochs: int | None = None
     max_time_s: float | None = None
-    search: Literal["random", "grid"] = "random"
-    scheduler: Literal["asha", "none"] = "asha"
-    grace_epochs: int = 1
+    trial_time_s: float | None = None
+    search: str = "random"
+    search_args: dict[str, Any] = field(default_factory=dict)
+    points: list[dict[str, Any]] = field(default_factory=list)
+    like: str | None = None
+    scheduler: Literal["asha", "hyperband", "median", "none"] = "asha"
+    grace: float = 1
     reduction_factor: int = 3
+    in_order: bool = True
+    time_axis: str | None = None
+    horizon: float | None = None
     max_concurrent: int | None = None
+    pictures: Literal["best", "all"] = "best"
+    winner_seeds: int = 0
     vary: list[str] = field(default_factory=list)
     space: dict[str, Any] = field(default_factory=dict)

@@ -31,10 +31,12 @@ def fit_command(arguments: Arguments) -> Answer:
     if seeds:
         from .repeat import fit_seeds
 
-        return _answer(
+        return answer_run(
             arguments, lambda: fit_seeds(config, seeds, name=name, command=command_line()), "show"
         )
-    return _answer(arguments, lambda: fit_config(config, name=name, command=command_line()), "test")
+    return answer_run(
+        arguments, lambda: fit_config(config, name=name, command=command_line()), "test"
+    )
 
 
 def validate_command(arguments: Arguments) -> Answer:
@@ -51,7 +53,7 @@ def predict_command(arguments: Arguments) -> Answer:
     """`paceline predict NAME`: one line of predictions for each example, as CSV."""
     from .evaluation import predict
 
-    return _answer(
+    return answer_run(
         arguments, lambda: predict(_target(arguments), **_evaluation_options(arguments)), "show"
     )
 
@@ -74,7 +76,7 @@ def _evaluate(arguments: Arguments, stage: str) -> Answer:
     from .evaluation import evaluate
 
     options = _evaluation_options(arguments)
-    return _answer(arguments, lambda: evaluate(_target(arguments), stage, **options), "show")
+    return answer_run(arguments, lambda: evaluate(_target(arguments), stage, **options), "show")
 
 
 def _target(arguments: Arguments) -> str:
@@ -89,7 +91,8 @@ def _evaluation_options(arguments: Arguments) -> dict[str, Any]:
     }
 
 
-def _answer(arguments: Arguments, run: Callable[[], RunResult], next_verb: str) -> Answer:
+def answer_run(arguments: Arguments, run: Callable[[], RunResult], next_verb: str) -> Answer:
+    """What a verb over a single run answers, interrupted or not."""
     try:
         result, code = run(), 0
     except Interrupted as interruption:

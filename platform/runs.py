@@ -8,6 +8,7 @@ import os
 import time
 import traceback
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from pytorch_lightning.callbacks import Callback
 
 from . import training
 from .building import Built
-from .checkpoints import BEST
+from .checkpoint_names import BEST
 from .config import Config, load
 from .errors import PacelineError, RunError, UserError, must
 from .home import claim, home, write_atomic, write_state
@@ -96,32 +97,64 @@ def fit_config(
     storage = config.launch.storage
     started = time.monotonic()
     with claim(name, storage, recipe=config.recipe) as folder, interruptible():
-        name = folder.name
         ckpt_path = config.get("ckpt_path")
         built = training.prepare(config, ckpt_path=ckpt_path)
         store = open_store(config)
-        run_id = store.create_run(name, parent=parent, tags=config.tracking.tags)
-        state = {"name": name, "kind": "fit", "run_id": run_id, "recipe": config.recipe}
-        state |= {"tracking_uri": store.uri, "experiment": store.experiment, "parent": parent}
-        result = RunResult(name, run_id, "running", {}, None, store.uri, 0.0, store.link(run_id))
-        with _recorded(store, result, folder, state, started), _joinable(result, folder, config):
-            write_atomic(folder / "config.yaml", config.text())
-            write_state(folder, state | {"status": "running"})
-            outcome = train(
-                config,
-                store_uri=store.uri,
-                run_id=run_id,
-                folder=folder,
-                callbacks=(EpochProgress(), *callbacks),
-                built=built,
-                name=name,
-                command=command or f"paceline fit {config.recipe}",
-                ckpt_path=ckpt_path,
-                strict_metric="metric" in (config.values.get("sweep") or {}),
-                log_model=config.tracking.log_model,
-            )
-            result.metrics, result.checkpoint = outcome.metrics, outcome.checkpoint
-            state["stop_reason"] = outcome.stop_reason
+        run_id = store.create_run(folder.name, parent=parent, tags=config.tracking.tags)
+        run = Run(config, folder, store, run_id, command, parent, ckpt_path, started)
+        return train_run(run, built, callbacks)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that has its folder and its MLflow run, and is to be trained.
+
+    Args:
+        config: Its config, as one process trains it.
+        folder: Its folder; its name is the run's.
+        store: MLflow's store, open.
+        run_id: MLflow's run.
+        command: The command line, for the note.
+        parent: Run id under which it stands.
+        ckpt_path: Checkpoint to go on from.
+        started: When this process began with it, by the monotonic clock.
+    """
+
+    config: Config
+    folder: Path
+    store: Store
+    run_id: str
+    command: str
+    parent: str | None
+    ckpt_path: str | None
+    started: float
+
+
+def train_run(run: Run, built: Built, callbacks: tuple[Callback, ...] = ()) -> RunResult:
+    """Train a run and give it its end."""
+    config, folder, store, name = run.config, run.folder, run.store, run.folder.name
+    state = {"name": name, "kind": "fit", "run_id": run.run_id, "recipe": config.recipe}
+    state |= {"tracking_uri": store.uri, "experiment": store.experiment, "parent": run.parent}
+    link = store.link(run.run_id)
+    result = RunResult(name, run.run_id, "running", {}, None, store.uri, 0.0, link)
+    with _recorded(store, result, folder, state, run.started), _joinable(result, folder, config):
+        write_atomic(folder / "config.yaml", config.text())
+        write_state(folder, state | {"status": "running"})
+        outcome = train(
+            config,
+            store_uri=store.uri,
+            run_id=run.run_id,
+            folder=folder,
+            callbacks=(EpochProgress(), *callbacks),
+            built=built,
+            name=name,
+            command=run.command or f"paceline fit {config.recipe}",
+            ckpt_path=run.ckpt_path,
+            strict_metric="metric" in (config.values.get("sweep") or {}),
+            log_model=config.tracking.log_model,
+        )
+        result.metrics, result.checkpoint = outcome.metrics, outcome.checkpoint
+        state["stop_reason"] = outcome.stop_reason
     return result
 
 

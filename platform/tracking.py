@@ -228,28 +228,21 @@ class Store:
             except (MlflowException, OSError):
                 self.set_tags(run_id, {"exception": text})
 
-    def finish_children(self, parent: str, status: Status, **details: Any) -> list[str]:
-        """Give every child that is still RUNNING its end, as after Ctrl-C.
-
-        Args:
-            parent: Run id of the sweep.
-            status: How they ended.
-            **details: `stop_reason` and `error`, as in `finish`.
-
-        Returns:
-            The run ids that were still RUNNING.
-        """
-        running = [run for run, state in self.children(parent).items() if state == "running"]
-        for run_id in running:
-            self.finish(run_id, status, **details)
-        return running
-
     def children(self, parent: str) -> dict[str, str]:
         """Run id -> status (`running`, `finished`, ...) of a sweep's trials, oldest first."""
+        return {run: status for run, (status, _) in self.children_with(parent, PARENT).items()}
+
+    def children_with(self, parent: str, tag: str) -> dict[str, tuple[str, str]]:
+        """Run id -> (status, value of a tag, empty without it) of a sweep's runs, oldest first."""
         return {
-            run.info.run_id: run.info.status.lower()
+            run.info.run_id: (run.info.status.lower(), run.data.tags.get(tag, ""))
             for run in search_runs(self.uri, f"tags.`{PARENT}` = '{parent}'")
         }
+
+    def find_tagged(self, tag: str, value: str) -> str | None:
+        """The id of the first run with a tag of that value, in whichever experiment."""
+        found = search_runs(self.uri, f"tags.`{tag}` = '{value}'")
+        return found[0].info.run_id if found else None
 
     def run_names(self) -> set[str]:
         """The names of all runs of the store that have no parent, deleted ones left out."""
@@ -263,10 +256,21 @@ class Store:
         found = search_runs(self.uri, f"attributes.run_name = {quote}{name}{quote}")
         return next((r.info.run_id for r in reversed(found) if PARENT not in r.data.tags), None)
 
+    def status(self, run_id: str) -> str:
+        """`running`, `finished`, `failed` or `killed`."""
+        with told(self.uri):
+            return self.client.get_run(run_id).info.status.lower()
+
     def metrics(self, run_id: str) -> dict[str, float]:
         """The latest value of each metric of a run."""
         with told(self.uri):
             return dict(self.client.get_run(run_id).data.metrics)
+
+    def last_steps(self, run_id: str) -> dict[str, int]:
+        """The last step of each metric of a run."""
+        with told(self.uri):
+            metrics = self.client.get_run(run_id).data.to_proto().metrics
+        return {metric.key: metric.step for metric in metrics}
 
     def link(self, run_id: str, ui: str = "http://127.0.0.1:5000") -> str:
         """The address of a run's page.

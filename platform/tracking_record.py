@@ -37,7 +37,6 @@ def begin(
     command: str,
     world_size: int = 1,
     data: Any = None,
-    model: Any = None,
 ) -> None:
     """Write what is known before training.
 
@@ -51,7 +50,6 @@ def begin(
         command: The command that repeats the run.
         world_size: How many processes train.
         data: The data module, when it is set up here; else see `record_data`.
-        model: The module, when it is built here; else see `record_model`.
 
     Raises:
         RunError: The store does not answer.
@@ -75,8 +73,6 @@ def begin(
         store.client.log_text(run_id, config_text, "config.yaml")
     if data is not None:
         record_data(store, run_id, data)
-    if model is not None:
-        record_model(store, run_id, model)
 
 
 def record_data(store: Store, run_id: str, data: Any, context: str = "training") -> None:
@@ -123,20 +119,25 @@ def _log_input(store: Store, run_id: str, dataset: Any) -> None:
     return None
 
 
-def record_model(store: Store, run_id: str, model: Any) -> None:
-    """Write the number of parameters as a tag and Lightning's summary as `model_summary.txt`.
+def summary_of(model: Any) -> tuple[str, int]:
+    """Lightning's table of a module's layers, and its number of parameters.
 
     Args:
-        store: The store of the run.
-        run_id: An open run.
-        model: A LightningModule; a lazy one after its first batch.
+        model: A LightningModule. One with an `example_input_array` is run on it, so nothing else
+            may use the module meanwhile.
     """
     from pytorch_lightning.utilities.model_summary.model_summary import summarize
 
     summary = summarize(model, max_depth=3)
-    store.set_tags(run_id, {"paceline.num_parameters": summary.total_parameters})
+    return f"{summary}\n", summary.total_parameters
+
+
+def record_model(store: Store, run_id: str, summary: tuple[str, int]) -> None:
+    """Write what `summary_of` found: a tag, and the table as `model_summary.txt`."""
+    text, num_parameters = summary
+    store.set_tags(run_id, {"paceline.num_parameters": num_parameters})
     with told(store.uri):
-        store.client.log_text(run_id, f"{summary}\n", "model_summary.txt")
+        store.client.log_text(run_id, text, "model_summary.txt")
 
 
 def note(

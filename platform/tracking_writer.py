@@ -7,6 +7,10 @@ could not be sent waits in the backlog until it can. Sending a point twice write
 MLflow knows it by name, step, time and value.
 
     add (training thread) -> queue of rows -> backlog of batches -> MLflow
+
+A checkpoint keeps the points that had not arrived when it was written (`unwritten`), and a run that
+goes on from it gives them back (`go_on`): none is lost with a process that dies, and the steps that
+it had written behind its checkpoint are not written twice.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ import atexit
 import logging
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .tracking_client import (
@@ -56,11 +60,14 @@ class MetricWriter:
         self.num_written = 0
         self._rows: deque[tuple[int, int, dict[str, Any]]] = deque()
         self._backlog: deque[list[Metric]] = deque()
+        self._sending: list[Metric] = []  # the batch that is on its way
         self._num_gathered = 0
         self._wake = threading.Event()
         self._closing = threading.Event()
         self._flushes: deque[threading.Event] = deque()
         self._told: set[str] = set()
+        self._written_to: dict[str, int] = {}  # the last step that an earlier attempt has written
+        self._moving = threading.Lock()  # held while points go from the queue into the backlog
         name = f"paceline-metrics-{run_id[:8]}"
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
@@ -84,11 +91,31 @@ class MetricWriter:
         if self._num_gathered >= MAX_METRICS:
             self._wake.set()
 
+    def unwritten(self) -> list[list[Any]]:
+        """The points that have not arrived, as `[name, value, time in ms, step]`."""
+        with self._moving:
+            self._gather()
+            batches = [self._sending, *self._backlog]
+            return [[m.key, m.value, m.timestamp, m.step] for b in batches for m in b]
+
+    def go_on(self, points: Sequence[Sequence[Any]], written_to: Mapping[str, int]) -> None:
+        """Take a run up again that another process has written into.
+
+        Args:
+            points: What `unwritten` gave when the checkpoint was written.
+            written_to: Metric -> its last step in the store; points up to it are left out.
+        """
+        with self._moving:
+            self._written_to = dict(written_to)
+            for name, value, time_ms, step in points:
+                if step > self._written_to.get(name, -_MAX_STEP):
+                    self._queue(Metric(name, value, time_ms, step))
+
     @property
     def num_pending(self) -> int:
         """How many points still wait, about: the threads go on while we count."""
         waiting = sum(len(row) for _, _, row in list(self._rows))
-        return waiting + sum(len(batch) for batch in list(self._backlog))
+        return waiting + sum(len(batch) for batch in [self._sending, *self._backlog])
 
     def flush(self, timeout_s: float = 30.0) -> bool:
         """Send what was added so far and wait for it.
@@ -136,9 +163,11 @@ class MetricWriter:
         """Send all that waits; who asked to be told is told, also when the store failed."""
         asked = [self._flushes.popleft() for _ in range(len(self._flushes))]
         try:
-            self._gather()
-            while self._backlog and self._send(self._backlog[0]):
-                self._backlog.popleft()
+            with self._moving:
+                self._gather()
+            while self._take() and self._send(self._sending):
+                with self._moving:
+                    self._sending = []
         except Exception as error:  # the thread must outlive whatever happens here
             self._tell("writer", f"Metrics could not be written: {error!r}")
         for done in asked:
@@ -150,10 +179,14 @@ class MetricWriter:
         while self._rows:
             time_ms, step, row = self._rows.popleft()
             for name, value in row.items():
-                if metric := self._metric(name, value, time_ms, step):
-                    if not self._backlog or len(self._backlog[-1]) == MAX_METRICS:
-                        self._backlog.append([])
-                    self._backlog[-1].append(metric)
+                metric = self._metric(name, value, time_ms, step)
+                if metric and metric.step > self._written_to.get(metric.key, -_MAX_STEP - 1):
+                    self._queue(metric)
+
+    def _queue(self, metric: Metric) -> None:
+        if not self._backlog or len(self._backlog[-1]) == MAX_METRICS:
+            self._backlog.append([])
+        self._backlog[-1].append(metric)
 
     def _metric(self, name: str, value: Any, time_ms: int, step: int) -> Metric | None:
         # Whatever MLflow would refuse is mended or left out here: one refused point would keep the
@@ -166,8 +199,15 @@ class MetricWriter:
             self._tell(name, f"Metric {name!r} must be a number, but is a {kind}; left out.")
             return None
 
+    def _take(self) -> bool:
+        """Put the oldest batch on its way, unless one is; whether there is one."""
+        with self._moving:
+            if not self._sending and self._backlog:
+                self._sending = self._backlog.popleft()
+            return bool(self._sending)
+
     def _send(self, batch: list[Metric]) -> bool:
-        """One call; `False` keeps the batch for the next cycle."""
+        """One call; `False` keeps the batch on its way for the next cycle."""
         try:
             connect(self.uri).log_batch(self.run_id, metrics=batch)
         except MlflowException as error:

@@ -51,11 +51,21 @@ _CKPT = (Flag("ckpt-path", "checkpoint to load", "ckpt_path", "FILE"),)
 _SWEEP = (
     Flag("trials", "configurations to try", "sweep.trials", "INT"),
     Flag("vary", "knobs to vary, the others stay", "sweep.vary", "KNOB,KNOB", is_list=True),
-    Flag("search", "random or grid", "sweep.search", "NAME"),
-    Flag("scheduler", "asha or none", "sweep.scheduler", "NAME"),
+    Flag("search", "random, grid, tpe or a ray.tune.search class", "sweep.search", "NAME"),
+    Flag("scheduler", "asha, hyperband, median or none", "sweep.scheduler", "NAME"),
+    Flag("like", "an earlier sweep whose best are tried first", "sweep.like", "NAME"),
+    Flag("seeds", "train the best again with this many seeds", "sweep.winner_seeds", "INT"),
     Flag("metric", "metric that decides", "sweep.metric", "NAME"),
     Flag("mode", "min or max", "sweep.mode", "MODE"),
     Flag("max-time", "budget in seconds", "sweep.max_time_s", "SECONDS"),
+    Flag("trial-time", "seconds that one trial may take", "sweep.trial_time_s", "SECONDS"),
+)
+_STORAGE = Flag("storage", "folder of runs", "launch.storage", "DIR")
+_GO_ON = (
+    _STORAGE,
+    Flag("address", "Ray cluster: auto, host:6379", "launch.address", "ADDRESS"),
+    Flag("max-time", "budget in seconds", "sweep.max_time_s", "SECONDS"),
+    Flag("trial-time", "seconds that one trial may take", "sweep.trial_time_s", "SECONDS"),
 )
 _SEEDS = (Flag("seeds", "repeat with this many seeds; report mean and interval", None, "INT"),)
 
@@ -67,7 +77,8 @@ class Verb:
     Args:
         name: What the user types.
         help: One line.
-        positional: Names of its positional arguments; a trailing `?` makes one optional.
+        positional: Names of its positional arguments; a trailing `?` makes one optional, a
+            trailing `+` lets the last one be repeated.
         flags: Its short flags.
         takes_keys: Whether dotted config keys may be given.
     """
@@ -100,11 +111,54 @@ VERBS = {
             (*_RECIPE, *_SWEEP, *_CONFIG),
             True,
         ),
+        Verb("resume", "go on with an interrupted sweep or run", ("NAME",), _GO_ON, True),
+        Verb(
+            "extend",
+            "add trials to a sweep",
+            ("NAME",),
+            (Flag("trials", "how many more", None, "INT"), *_GO_ON),
+            True,
+        ),
+        Verb("reconcile", "mend a sweep's record after a crash", ("NAME",), (_STORAGE,)),
         Verb(
             "show",
             "table and best trial of a sweep, or a run's result",
             ("NAME",),
             (Flag("storage", "folder of runs", "launch.storage", "DIR"),),
+        ),
+        Verb("status", "how all runs and sweeps stand, or one of them", ("NAME?",), (_STORAGE,)),
+        Verb(
+            "stop",
+            "end a sweep or a run in order, and wait until it has",
+            ("NAME",),
+            (Flag("timeout", "how long to wait; default 60", None, "SECONDS"), _STORAGE),
+        ),
+        Verb(
+            "logs",
+            "what a trial wrote (a number or best), or the sweep's own process",
+            ("NAME", "TRIAL?"),
+            (
+                Flag("lines", "the last so many lines; default 100", None, "INT"),
+                Flag("follow", "go on until it is over", None, None),
+                _STORAGE,
+            ),
+        ),
+        Verb(
+            "why",
+            "why a trial stopped or failed, or what it waits for",
+            ("NAME", "TRIAL"),
+            (_STORAGE,),
+        ),
+        Verb("compare", "sweeps and runs side by side", ("NAME", "OTHER+"), (_STORAGE,)),
+        Verb(
+            "clean",
+            "delete checkpoints of sweeps that nobody needs",
+            ("NAME?",),
+            (
+                Flag("keep", "keep the best checkpoint of so many trials; default 3", None, "INT"),
+                Flag("dry-run", "only tell", None, None),
+                _STORAGE,
+            ),
         ),
         Verb(
             "ui",
@@ -143,7 +197,7 @@ def help_text(verb: Verb | None = None) -> str:
                 "paceline VERB --help tells a verb's flags.",
             ]
         )
-    positional = " ".join(f"[{n[:-1]}]" if n.endswith("?") else n for n in verb.positional)
+    positional = " ".join(map(_usage, verb.positional))
     flags = [*verb.flags, *COMMON]
     shown = [f"--{f.name}" + (f" {f.metavar}" if f.metavar else "") for f in flags]
     width = max(map(len, shown)) + 2
@@ -155,3 +209,10 @@ def help_text(verb: Verb | None = None) -> str:
             "Any key of the config: --model.dropout 0.2 --optimizer.lr 3e-4 --trainer.max_epochs 5",
         ]
     return "\n".join(lines)
+
+
+def _usage(name: str) -> str:
+    """A positional argument as a usage line shows it."""
+    if name.endswith("?"):
+        return f"[{name[:-1]}]"
+    return f"{name[:-1]} [{name[:-1]}...]" if name.endswith("+") else name

@@ -344,7 +344,7 @@ SWEEPS: list[Row] = [
     ((*SWEEP, "--scheduler", "hyper"), "'asha', 'none'", "--scheduler"),
     ((*SWEEP, "--mode", "up"), "'min', 'max'", "--mode"),
     ((*SWEEP, "--max-time", "0"), "a number > 0", "--max-time"),
-    ((*SWEEP, "--sweep.grace_epochs", "0"), "an integer >= 1", "--sweep.grace_epochs"),
+    ((*SWEEP, "--sweep.grace", "0"), "a number > 0", "--sweep.grace"),
     ((*SWEEP, "--sweep.reduction_factor", "1"), "an integer >= 2", "--sweep.reduction_factor"),
     ((*SWEEP, "--sweep.space", "[1]"), "type dict", "--sweep.space"),
     ((*SWEEP, "--sweep.space", "{}"), "at least one knob", "--sweep.space"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..platform.options import Sweep
-from .ledger import Rows
+from .rows import Rows
 
 
 @dataclass(frozen=True)

@@ -1,111 +1,185 @@
-"""Between Tune's events and our record: every trial has a journal line, an MLflow run and an end.
+"""What a sweep knows and decides while it runs: each trial has a journal line, a run and an end.
 
-Tune asks the stopper at each report and tells the callback what came of it. MLflow is written from
-one thread beside the loop, in order, so that a slow store does not make trials wait.
+The adapters to Tune (`searcher`, `tune_adapter`) ask here at each suggestion and each report.
+MLflow is written from one thread beside the loop, in order, so that a slow store does not make
+trials wait.
 """
 
 from __future__ import annotations
 
 import json
-import logging
 import math
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
-
-from ray.tune import Callback
-from ray.tune.experiment import Trial
-from ray.tune.stopper import Stopper
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
 
 from ..platform.errors import UserError
 from ..platform.tracking import Store
+from ..platform.tracking_background import Background
 from ..platform.tracking_writer import MetricWriter
 from .budget import Budget
-from .ledger import Ledger
-from .search import Proposer
-from .space import Space, trial_seed
+from .journal import Journal
+from .rows import TrialRow
+from .search.proposers import Proposer
+from .search.space import Space, trial_seed
+from .stopping.judge import Judge
 
-logger = logging.getLogger("paceline.tuning")
+Answer = Literal["go_on", "stop", "wait"]
+HANG_GRACE_S = 15.0  # what a trial may take beyond its limit to end by itself
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What stays the same over a sweep.
+
+    Args:
+        name: The sweep's name.
+        folder: Its folder.
+        run_id: MLflow's parent run.
+        seed: The sweep's seed.
+        space: Its space.
+        budget: Its limits.
+        stops_diverged: Whether a trial whose score is no finite number is stopped.
+        trial_time_s: Seconds that one trial may take; None: no limit.
+    """
+
+    name: str
+    folder: Path
+    run_id: str
+    seed: int
+    space: Space
+    budget: Budget
+    stops_diverged: bool
+    trial_time_s: float | None = None
 
 
 class Monitor:
-    """Drives the record of a sweep.
+    """Keeps the record of a sweep and answers what becomes of each trial.
 
     Args:
+        frame: What stays the same.
         store: MLflow's store, open.
-        parent: Run id of the sweep.
-        name: The sweep's name.
-        ledger: Its journal and rows.
-        budget: Its limits.
-        space: Its space.
+        journal: The sweep's journal and rows.
         proposer: What its trials are.
-        seed: Its seed.
-        stops_diverged: Whether a trial whose score is no finite number is stopped.
+        judge: Who is stopped early.
+        waiting: Numbers of trials that had begun and go on now, after an interruption.
     """
 
     def __init__(
         self,
+        frame: Frame,
         store: Store,
-        parent: str,
-        name: str,
-        ledger: Ledger,
-        budget: Budget,
-        space: Space,
+        journal: Journal,
         proposer: Proposer,
-        seed: int,
-        *,
-        stops_diverged: bool,
+        judge: Judge,
+        waiting: list[int] | None = None,
     ):
-        self.store, self.parent, self.name = store, parent, name
-        self.ledger, self.rows, self.budget = ledger, ledger.rows, budget
-        self.space, self.proposer, self.seed = space, proposer, seed
-        self.stops_diverged = stops_diverged
+        self.frame, self.store = frame, store
+        self.journal, self.rows = journal, journal.rows
+        self.proposer, self.judge = proposer, judge
         self.fatal: UserError | None = None
-        self._reasons: dict[int, str] = {}  # why a trial is being stopped, by number
-        self.progress = MetricWriter(store.uri, parent)  # the best so far, over epochs spent
-        self._post = ThreadPoolExecutor(1, "paceline-mlflow")
+        self._unfinished = list(waiting or ())
+        self._reasons: dict[int, tuple[str, str]] = {}  # why a trial is being stopped, by number
+        self._hung: dict[int, str] = {}
+        self.progress = MetricWriter(store.uri, frame.run_id)  # the best so far, over epochs spent
+        self.background = Background("The record of a trial")
+
+    # What the searcher asks.
 
     def may_begin(self) -> bool:
         """Whether another trial may be suggested."""
-        return self.fatal is None and self.budget.may_begin(self.rows, time.time())
+        if self.fatal is not None:
+            return False
+        if self._unfinished:
+            return not self.frame.budget.is_late(time.time())
+        return self.frame.budget.may_begin(self.rows, time.time())
 
-    def begin(self) -> dict[str, Any]:
-        """Begin the record of the next trial.
+    def begin(self) -> dict[str, Any] | None:
+        """Begin the next trial, or let one that was interrupted go on.
 
         Returns:
-            What the actor needs to know of it.
+            What the actor needs to know of it; None: the proposer wants to see results first.
         """
+        if self._unfinished:
+            return self._suggestion(self.rows.by_number[self._unfinished.pop(0)])
         number = len(self.rows)
-        values, seed = self.proposer.propose(number), trial_seed(self.seed, number)
-        row = self.ledger.write("begin", number, values=values, seed=seed)
-        knobs = {f"knob.{k}": v if isinstance(v, str) else json.dumps(v) for k, v in values.items()}
-        name = f"{self.name}-{row.trial_id}"
-        tags = {"paceline.trial": str(number), **knobs}
-        run_id = self.store.create_run(name, parent=self.parent, tags=tags)
-        self.ledger.write("run", number, run_id=run_id)
-        assignments = {**self.space.assignments(values), "seed_everything": seed}
-        return {"number": number, "run_id": run_id, "assignments": assignments}
+        values = self.proposer.propose(number)
+        if values is None:
+            return None
+        seed, origin = trial_seed(self.frame.seed, number), self.proposer.origin(number)
+        self.journal.write("begin", number, values=values, seed=seed, origin=origin)
+        row = self.rows.by_number[number]
+        run_id = self.store.create_run(
+            self.trial_name(row), parent=self.frame.run_id, tags=trial_tags(row)
+        )
+        self.journal.write("run", number, run_id=run_id)
+        return self._suggestion(row)
 
-    def receive(self, result: dict[str, Any]) -> bool:
-        """Take in what a trial sent.
+    def trial_name(self, row: TrialRow) -> str:
+        """The name of a trial's run."""
+        return f"{self.frame.name}-{row.trial_id}"
 
-        Returns:
-            Whether the trial is to stop, scheduler or not.
-        """
+    def _suggestion(self, row: TrialRow) -> dict[str, Any]:
+        assignments = self.frame.space.assignments(row.values)
+        return {
+            "number": row.number,
+            "run_id": row.run_id,
+            "assignments": {**assignments, "seed_everything": row.seed},
+            "rungs": [*self.judge.rungs(row.number)],
+            "attempt": row.attempt + 1,
+            "spent": row.spent,
+        }
+
+    # What Tune tells.
+
+    def start(self, number: int) -> None:
+        """An actor begins to train a trial."""
+        self.journal.write("start", number)
+
+    def receive(self, result: Mapping[str, Any]) -> Answer:
+        """Take in what a trial sent: its reports since the last time, and perhaps its end."""
         number = result["number"]
+        if reports := result.get("reports"):
+            best = self.rows.best()
+            head = {"number": number}
+            self.journal.write_all([("report", head, report) for report in reports])
+            self._tell_best(best)
         if end := result.get("end"):
             self.end(number, **end)
-            return True
-        metrics, epoch = result["metrics"], result["epoch"]
-        row = self.ledger.write("report", number, epoch=epoch, metrics=metrics)
-        if self.rows.best() is row and row.best_epoch == epoch:
-            self.progress.add({f"best/{self.rows.metric}": row.score}, self.rows.epochs)
-        if self.fatal or not self.budget.may_go_on(self.rows, time.time()):
-            self._reasons[number] = "budget"
-        elif self.stops_diverged and not math.isfinite(result["score"]):
-            self._reasons[number] = "early_stopped"
-        return number in self._reasons
+            return "stop"
+        row = self.rows.by_number[number]
+        if self.fatal or not self.frame.budget.may_go_on(self.rows, time.time()):
+            return self._stop(number, "budget", "the sweep's budget is spent")
+        if self.frame.stops_diverged and row.history and not math.isfinite(row.history[-1].score):
+            return self._stop(number, "early_stopped", diverged(row))
+        return self.decide(number)
+
+    def decide(self, number: int) -> Answer:
+        """Judge a trial at every rung that it has come to."""
+        row = self.rows.by_number[number]
+        while row.stopped_by is None and self.judge.open_rung(number) is not None:
+            if self.judge.waits_for(number) is not None:
+                return "wait"
+            self.judge_now(number)
+        return "go_on" if row.stopped_by is None else self._stop(number, "early_stopped", "")
+
+    def judge_now(self, number: int) -> None:
+        """Judge a trial at its open rung by what is known now."""
+        verdict = self.judge.verdict(number)
+        if verdict is not None:
+            self.journal.write("verdict", number, **verdict.as_dict())
+
+    def _stop(self, number: int, reason: str, detail: str) -> Answer:
+        self._reasons[number] = (reason, detail)
+        return "stop"
+
+    def _tell_best(self, before: TrialRow | None) -> None:
+        """The best score so far, as the sweep's own metric over the epochs spent."""
+        best = self.rows.best()
+        if best is not None and (best is not before or best.best_epoch == best.epoch):
+            self.progress.add({f"best/{self.rows.metric}": best.score}, self.rows.epochs)
 
     def end(
         self,
@@ -113,6 +187,8 @@ class Monitor:
         status: str,
         stop_reason: str | None = None,
         error: str | None = None,
+        detail: str = "",
+        facts: dict[str, float] | None = None,
         fatal: dict[str, str] | None = None,
     ) -> None:
         """Give a trial its end, in the journal and in MLflow; a second end changes nothing."""
@@ -122,13 +198,38 @@ class Monitor:
         if fatal:
             self.fatal = UserError(**fatal)
         last_line = (error or "").strip().rpartition("\n")[2]
-        self.ledger.write("end", number, status=status, stop_reason=stop_reason, error=last_line)
+        told = {"stop_reason": stop_reason, "error": last_line, "detail": detail}
+        self.journal.write("end", number, status=status, **told, facts=facts or {})
         details = {"stop_reason": stop_reason, "error": error}
-        self.post(lambda: self.store.finish(row.run_id, status, **details))  # type: ignore[arg-type]
+        self.background.post(lambda: self.store.finish(row.run_id, status, **details))  # type: ignore[arg-type]
+        self.proposer.tell(row)
 
     def stopped(self, number: int) -> None:
-        """A trial was stopped, by the budget, by its own divergence or by the scheduler."""
-        self.end(number, "finished", self._reasons.get(number, "early_stopped"))
+        """A trial was stopped as `receive` or `decide` asked."""
+        reason, detail = self._reasons.get(number, ("early_stopped", ""))
+        self.end(number, "finished", reason, detail=detail)
+
+    def died(self, number: int, text: str) -> None:
+        """The process of a trial ended under it: out of memory, killed, or a fault below us."""
+        hung = self._hung.get(number)
+        self.end(number, "failed", error=hung or text, detail=hung or "its process died")
+
+    def hung(self, now: float) -> list[int]:
+        """Trials that did not end by themselves after their time limit; each is named once."""
+        limit = self.frame.trial_time_s
+        if limit is None:
+            return []
+        found = [
+            row.number
+            for row in self.rows
+            if row.status == "running"
+            and row.number not in self._hung
+            and row.begun_at is not None
+            and now - row.begun_at > max(0.0, limit - row.spent) + HANG_GRACE_S
+        ]
+        for number in found:
+            self._hung[number] = f"HungTrial: no end {HANG_GRACE_S:.0f} s after {limit:g} s"
+        return found
 
     def kill_all(self) -> None:
         """Give every trial that is not over its end, because the sweep is."""
@@ -136,80 +237,25 @@ class Monitor:
             if not row.is_over:
                 self.end(row.number, "killed")
 
-    def post(self, write: Callable[[], object]) -> None:
-        """Write to MLflow beside the loop; what fails is told and does not end the sweep."""
-        self._post.submit(_told, write)
-
     def close(self) -> None:
         """Wait until all has been written."""
-        self._post.shutdown(wait=True)
+        self.background.close()
         self.progress.close()
-        self.ledger.close()
-
-    def stopper(self) -> Stopper:
-        """Tune's view of `receive`."""
-        return _Stopper(self)
-
-    def callback(self, turn: Callable[[], None]) -> Callback:
-        """Tune's view of starts and ends.
-
-        Args:
-            turn: Called at each turn of Tune's loop.
-        """
-        return _Events(self, turn)
+        self.journal.close()
 
 
-def _told(write: Callable[[], object]) -> None:
-    try:
-        write()
-    except Exception:
-        logger.exception("The record of a trial could not be written.")
+def trial_tags(row: TrialRow) -> dict[str, str]:
+    """The tags by which a trial's run is known."""
+    values = row.values.items()
+    knobs = {f"knob.{k}": v if isinstance(v, str) else json.dumps(v) for k, v in values}
+    return {"paceline.trial": str(row.number), "paceline.origin": row.origin, **knobs}
 
 
-class _Adapter:
-    """Tune pickles what it is given, for a restore of its own that we never do."""
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}
-
-
-class _Stopper(_Adapter, Stopper):
-    def __init__(self, monitor: Monitor):
-        self.monitor = monitor
-
-    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Whether this trial is to stop; a repeat of the last result asks nothing new."""
-        return "number" in result and not result.get("done") and self.monitor.receive(result)
-
-    def stop_all(self) -> bool:
-        """Never: each trial ends by itself, flushed and recorded."""
-        return False
-
-
-class _Events(_Adapter, Callback):
-    def __init__(self, monitor: Monitor, turn: Callable[[], None]):
-        self.monitor, self.turn = monitor, turn
-
-    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info) -> None:
-        """An actor begins a trial."""
-        self.monitor.ledger.write("start", _number(trial))
-
-    def on_trial_result(
-        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info
-    ) -> None:
-        """A result was judged; `done` says that the trial stops here."""
-        if result.get("done"):
-            self.monitor.stopped(_number(trial))
-
-    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info) -> None:
-        """The actor died under a trial: out of memory, killed, or a fault outside our code."""
-        text = f"{trial.get_error() or 'The process of this trial died.'}"
-        self.monitor.end(_number(trial), "failed", error=text)
-
-    def on_step_end(self, iteration: int, trials: list[Trial], **info) -> None:
-        """Another turn of the loop."""
-        self.turn()
-
-
-def _number(trial: Trial) -> int:
-    return trial.config["number"]
+def diverged(row: TrialRow) -> str:
+    """Since when a trial's score is no number."""
+    first = next(r for r in reversed(row.history) if not math.isfinite(r.score))
+    for report in reversed(row.history):
+        if math.isfinite(report.score):
+            break
+        first = report
+    return f"diverged: no finite score since epoch {first.epoch}, step {first.step}"

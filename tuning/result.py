@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..platform.checkpoints import BEST
+from ..platform.checkpoint_names import BEST
 from ..platform.config_keys import short_key
 from ..platform.result import Status
-from .ledger import Rows, TrialRow
-from .space import Space
+from .rows import Rows, TrialRow
+from .search.space import Space
 
 if TYPE_CHECKING:
     import pandas
@@ -31,6 +31,7 @@ class SweepResult:
         seconds: Wall time so far.
         link: Address of the parent run's page.
         plots: Paths of its pictures.
+        winner: What the winner's seeds gave: `seeds`, `runs`, `metrics`; None without.
     """
 
     name: str
@@ -42,6 +43,7 @@ class SweepResult:
     seconds: float
     link: str = ""
     plots: list[str] = field(default_factory=list)
+    winner: dict[str, Any] | None = None
 
     @property
     def trials(self) -> int:
@@ -61,6 +63,7 @@ class SweepResult:
             "best": self.best,
             "tracking_uri": self.tracking_uri,
             "seconds": round(self.seconds, 3),
+            **({"winner": self.winner} if self.winner else {}),
         }
 
     def dataframe(self) -> pandas.DataFrame:

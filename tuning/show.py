@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import fcntl
 import io
+import logging
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from ..platform.home import read_state, run_folder
+from ..platform.home import is_held, read_state, run_folder
 from ..platform.result import RunResult
-from .ledger import read_rows
-from .plots import draw
+from .journal import read_rows
+from .report.terminal import terminal_text
 from .result import SweepResult
 from .table import format_seconds, format_value, trials_table
+
+if TYPE_CHECKING:
+    from .report.findings import Findings
+
+logger = logging.getLogger("paceline.tuning")
 
 
 def show(name: str, storage: str | None = None) -> tuple[dict[str, Any], str]:
@@ -34,8 +39,27 @@ def show(name: str, storage: str | None = None) -> tuple[dict[str, Any], str]:
         missing = {"metrics": {}, "checkpoint": None, "seconds": 0.0}
         run = RunResult(**{**missing, **known})
         return run.as_dict(), run.text(f"paceline test {name}")
-    result = read_sweep(name, state, run_folder(name, storage))
-    return result.as_dict(), sweep_text(result)
+    folder = run_folder(name, storage)
+    result = read_sweep(name, state, folder)
+    findings = _reported(result, folder)
+    return result.as_dict(), sweep_text(result, findings)
+
+
+def _reported(result: SweepResult, folder: Path) -> Findings | None:
+    """Write the report anew where it is behind the journal; None where it cannot be made."""
+    # They import a learner and a plotter, which a run's answer needs not wait for.
+    from .report.findings import find
+    from .report.stored import stored_report
+    from .report.write import fresh_report, write_report
+
+    try:
+        findings = find(stored_report(result, folder))
+        files = fresh_report(folder) or write_report(findings.report, folder, findings)
+    except OSError as error:  # somebody else's sweep can be looked at, too
+        logger.warning("The report of %s could not be written: %s", result.name, error)
+        return None
+    result.plots = [str(path) for path in files]
+    return findings
 
 
 def read_sweep(name: str, state: dict[str, Any], folder: Path) -> SweepResult:
@@ -43,7 +67,7 @@ def read_sweep(name: str, state: dict[str, Any], folder: Path) -> SweepResult:
     rows = read_rows(folder, state["metric"], state["mode"])
     status, seconds = state["status"], state.get("seconds", 0.0)
     if status == "running":
-        status = "running" if is_driven(folder) else "killed"
+        status = "running" if is_held(folder) else "killed"
         begun = [row.begun_at for row in rows if row.begun_at]
         seconds = time.time() - min(begun) if begun else seconds
     best, row = state.get("best"), rows.best()
@@ -64,24 +88,18 @@ def read_sweep(name: str, state: dict[str, Any], folder: Path) -> SweepResult:
         best=best,
         tracking_uri=state["tracking_uri"],
         seconds=seconds,
-        plots=draw(rows, folder),
+        link=state.get("link", ""),
+        winner=state.get("winner"),
     )
 
 
-def is_driven(folder: Path) -> bool:
-    """Whether a living process holds the sweep's lock."""
-    try:
-        with (folder / "lock").open("a+") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        pass
-    return False
+def sweep_text(result: SweepResult, findings: Findings | None = None) -> str:
+    """What a person reads: the table, the best trial, what its report says, and where to go on.
 
-
-def sweep_text(result: SweepResult) -> str:
-    """What a person reads: the table, the best trial, and where to go on."""
+    Args:
+        result: The sweep.
+        findings: What its trials say, from `report.findings.find`; None: nothing of it is told.
+    """
     counts = result.as_dict()
     console = Console(width=120, record=True, file=io.StringIO(), highlight=False)
     console.print(trials_table(result.rows, limit=40))
@@ -97,7 +115,11 @@ def sweep_text(result: SweepResult) -> str:
         lines += [f"  {k:<14}{v:.4g}" for k, v in sorted(result.best["metrics"].items())]
         lines += [f"    {k} = {format_value(v)}" for k, v in result.best["config"].items()]
         lines.append(f"  checkpoint    {result.best['checkpoint']}")
-    lines += [f"  plot          {path}" for path in result.plots]
+    if told := terminal_text(findings.report, findings) if findings else "":
+        lines += ["", told, ""]
+    pages = [path for path in result.plots if path.endswith(".html")]
+    lines += [f"  report        {path}" for path in pages]
+    lines += [f"  plot          {path}" for path in result.plots if not pages]
     if result.link:
         lines.append(f"  MLflow        {result.link}  (paceline ui)")
     lines.append(f"  go on         paceline test {result.name}")

@@ -9,13 +9,13 @@ import json
 import time
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.live import Live
-from rich.table import Table
+from .rows import Rows, TrialRow
 
-from ..platform.progress import console
-from .ledger import Rows, TrialRow
+if TYPE_CHECKING:
+    from rich.live import Live
+    from rich.table import Table
 
 MAX_ROWS = 24
 MAX_KNOB_WIDTH = 16
@@ -33,6 +33,8 @@ class LiveTable:
     """
 
     def __init__(self, rows: Rows, total: int, width: int, every_s: float = 0.25):
+        from ..platform.progress import console  # it imports Lightning
+
         self.rows, self.total, self.width, self.every_s = rows, total, width, every_s
         self.console = console()
         self._live: Live | None = None
@@ -42,6 +44,8 @@ class LiveTable:
     def __enter__(self) -> LiveTable:
         """Open the table on a terminal."""
         if self.console.is_terminal:
+            from rich.live import Live
+
             self._live = Live(console=self.console, auto_refresh=False, transient=True)
             self._live.start()
         return self
@@ -89,6 +93,8 @@ def trials_table(rows: Rows, limit: int = MAX_ROWS, footer: str = "", width: int
         footer: A line below.
         width: Characters that a line has; knobs that do not fit are left out.
     """
+    from rich.table import Table
+
     best, shown = rows.best(), shown_rows(rows, limit)
     knobs = fitting_knobs(shown, width - len(rows.metric) - 32)
     table = Table(caption=footer, caption_justify="left", pad_edge=False, box=None)

@@ -14,22 +14,23 @@ import shlex
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pytorch_lightning import LightningModule, Trainer
-from pytorch_lightning.callbacks import Callback
-
+from ..platform.catalog import entries
 from ..platform.config import Config
 from ..platform.config_keys import CLASS_SECTIONS, get_key, short_key
-from ..platform.errors import PacelineError, UserError, must
+from ..platform.errors import PacelineError
 from ..platform.launch import train
+from ..platform.resume_run import checkpoint_to_go_on
+from ..platform.training import prepare
 from . import ray_settings as ray_settings
+from .reporter import Report, TrialReporter, UnknownMetric
+from .trial_folder import folder_of, logged, only_writer, remove_leftovers
 
 logger = logging.getLogger("paceline.tuning")
-Report = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,10 @@ class TrialPlan:
         folder: The sweep's folder.
         path: The driver's `sys.path`: a config names classes of the folder that one works in.
         deadline: Unix time in seconds at which trials end; None: no limit.
+        trial_time_s: Seconds that one trial may take; None: no limit.
+        time_axis: What the rungs count.
+        is_exact: Whether each epoch is told before the next begins.
+        has_pictures: Whether each trial that runs to its end draws its pictures.
     """
 
     name: str
@@ -53,73 +58,23 @@ class TrialPlan:
     folder: str
     path: tuple[str, ...] = ()
     deadline: float | None = None
+    trial_time_s: float | None = None
+    time_axis: str = "epoch"
+    is_exact: bool = False
+    has_pictures: bool = False
 
-
-class UnknownMetric(UserError):
-    """The deciding metric is none that the module logs: no trial of the sweep can have it."""
-
-
-class TrialReporter(Callback):
-    """Tells the sweep of each validation, and ends the training when the answer is to stop.
-
-    Args:
-        number: The trial's number.
-        metric: The deciding metric.
-        report: Sends a result and waits for the answer; raises SystemExit when that is to stop.
-        deadline: Unix time in seconds at which the trial ends; None: no limit.
-    """
-
-    def __init__(self, number: int, metric: str, report: Report, deadline: float | None = None):
-        self.number, self.metric, self.report, self.deadline = number, metric, report, deadline
-        self.is_stopped = self.is_late = False
-
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Stop when the sweep's time is up."""
-        if self.deadline is not None and time.time() > self.deadline:
-            self.is_late = True
-            _stop(trainer)
-
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Report an epoch's metrics; the check before training is no epoch."""
-        if self.is_stopped or trainer.state.fn != "fit":
-            return
-        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        if self.metric not in metrics:
-            raise UnknownMetric(
-                must("sweep.metric", "a metric that the module logs in validation", self.metric),
-                f"the first validation of {type(pl_module).__name__}",
-                f"it logs: {', '.join(sorted(metrics)) or 'nothing'}",
-            )
-        if trainer.sanity_checking:
-            return
-        try:
-            self.report(
-                {
-                    "number": self.number,
-                    "epoch": trainer.current_epoch + 1,
-                    "score": metrics[self.metric],
-                    "metrics": metrics,
-                }
-            )
-        except SystemExit:  # how Tune says stop; Lightning shall end in its own way
-            self.is_stopped = True
-            _stop(trainer)
-
-
-def _stop(trainer: Trainer) -> None:
-    """End the training after this epoch or batch, whatever minimum the config asks for."""
-    trainer.fit_loop.min_epochs = 0
-    trainer.fit_loop.epoch_loop.min_steps = None
-    trainer.should_stop = True
+    def ends_at(self, spent: float) -> float | None:
+        """Unix time at which a trial that begins now ends, after `spent` seconds before."""
+        own = None if self.trial_time_s is None else time.time() + self.trial_time_s - spent
+        return min((end for end in (self.deadline, own) if end is not None), default=None)
 
 
 def run_trial(suggestion: dict[str, Any], plan: TrialPlan, report: Report) -> None:
     """Train one configuration; reports go to the sweep, metrics into the trial's MLflow run.
 
     Args:
-        suggestion: `number`, `run_id`, `seed` and the config's `assignments`.
+        suggestion: `number`, `run_id`, the config's `assignments`, the trial's `rungs`, its
+            `attempt` from 1 and the seconds `spent` by earlier ones.
         plan: What all trials share.
         report: Sends a result to the sweep.
 
@@ -128,16 +83,34 @@ def run_trial(suggestion: dict[str, Any], plan: TrialPlan, report: Report) -> No
     """
     number = suggestion["number"]
     sys.path += [folder for folder in plan.path if folder not in sys.path]
-    reporter = TrialReporter(number, plan.metric, report, plan.deadline)
-    try:
-        end = _train(suggestion, plan, reporter)
-    except Exception as error:
-        end = _failure(error)
-        if reporter.is_stopped:
-            logger.warning("Run %s could not end well: %s", suggestion["run_id"], end["error"])
+    reporter = TrialReporter(
+        number,
+        plan.metric,
+        report,
+        suggestion["rungs"],
+        plan.time_axis,
+        plan.ends_at(suggestion["spent"]),
+        is_exact=plan.is_exact,
+    )
+    folder = folder_of(Path(plan.folder), number)
+    with only_writer(folder), logged(folder, suggestion["attempt"]):
+        end = _end_of(suggestion, plan, reporter, folder)
     if reporter.is_stopped:
         sys.exit(0)  # nobody waits for another report of this trial
-    report({"number": number, "end": end})
+    report({"number": number, "reports": reporter.unsent(), "end": end})
+
+
+def _end_of(
+    suggestion: Mapping[str, Any], plan: TrialPlan, reporter: TrialReporter, folder: Path
+) -> dict[str, Any]:
+    """How a trial ended, an exception of the model's included."""
+    try:
+        return _train(suggestion, plan, reporter, folder)
+    except Exception as error:
+        end = _failure(error)
+        remove_leftovers(folder)
+        logger.warning("Run %s failed: %s", suggestion["run_id"], end["error"])
+        return end
 
 
 def _failure(error: Exception) -> dict[str, Any]:
@@ -152,26 +125,36 @@ def _failure(error: Exception) -> dict[str, Any]:
 
 
 def _train(
-    suggestion: Mapping[str, Any], plan: TrialPlan, reporter: TrialReporter
+    suggestion: Mapping[str, Any], plan: TrialPlan, reporter: TrialReporter, folder: Path
 ) -> dict[str, Any]:
     if plan.deadline is not None and time.time() > plan.deadline:
-        return {"status": "killed", "stop_reason": "budget"}
-    folder = Path(plan.folder) / "trials" / f"{suggestion['number']:03d}"
-    config = Config.from_dict(plan.config).override(suggestion["assignments"])
+        return {"status": "killed", "stop_reason": "budget", "detail": "the sweep's time was up"}
+    base = Config.from_dict(plan.config)
+    config = base.override(suggestion["assignments"])
+    # A process that died may have left a checkpoint before the journal knew that it had begun.
+    checkpoint = checkpoint_to_go_on(folder)
+    built = prepare(config, ckpt_path=checkpoint)
     outcome = train(
         config,
         store_uri=plan.store_uri,
         run_id=suggestion["run_id"],
         folder=folder,
         callbacks=[reporter],
+        built=built,
         name=f"{plan.name}-{suggestion['number']:03d}",
-        command=command_of(Config.from_dict(plan.config), suggestion["assignments"]),
-        wants_pictures=lambda: not reporter.is_stopped,
+        command=command_of(base, suggestion["assignments"]),
+        ckpt_path=checkpoint,
+        wants_pictures=lambda: plan.has_pictures and not reporter.is_stopped,
     )
-    return {
-        "status": "finished",
-        "stop_reason": "budget" if reporter.is_late else outcome.stop_reason,
-    }
+    end = {"status": "finished", "stop_reason": outcome.stop_reason, "facts": _facts(built.model)}
+    if reporter.is_late:
+        end |= {"stop_reason": "budget", "detail": "its time was up"}
+    return end
+
+
+def _facts(model: Any) -> dict[str, float]:
+    """What is known of a trial beside its metrics."""
+    return {"num_parameters": sum(p.numel() for p in model.parameters())}
 
 
 def command_of(config: Config, assignments: Mapping[str, Any]) -> str:
@@ -182,11 +165,17 @@ def command_of(config: Config, assignments: Mapping[str, Any]) -> str:
         assignments: What the sweep sets for this trial.
     """
     given = {key: get_key(config.values, key) for key in config.origins if _shapes_a_run(key)}
-    words = ["paceline", "fit", config.recipe]
+    words = ["paceline", "fit", _recipe_of(config)]
     for key, value in {**given, **assignments}.items():
         text = value if isinstance(value, str) else json.dumps(value)
         words += [_FLAGS.get(key, f"--{short_key(key)}"), text]
     return shlex.join(words)
+
+
+def _recipe_of(config: Config) -> str:
+    """The recipe's name, or the file when it is none of the catalog's."""
+    known = entries("recipes").get(config.recipe)
+    return config.recipe if known and known.target == config.source else config.source
 
 
 def _shapes_a_run(key: str) -> bool:

@@ -79,6 +79,18 @@ def test_an_optional_word_may_be_left_out():
     assert parse(["list", "models"]).positional == {"KIND": "models"}
 
 
+def test_the_last_word_may_be_repeated_where_the_verb_says_so():
+    parsed = parse(["compare", "a", "--json", "b", "c", "d"])
+    assert parsed.positional == {"NAME": "a", "OTHER": "b"}
+    assert parsed.more == ["c", "d"]
+    assert parse(["compare", "a", "b"]).more == []
+    assert "paceline compare NAME OTHER [OTHER...]:" in help_text(VERBS["compare"])
+
+
+def test_seconds_of_a_verb_are_a_number():
+    assert parse(["stop", "x", "--timeout", "1.5"]).options["timeout"] == 1.5
+
+
 def test_help_wants_nothing_else():
     assert parse(["fit", "--help"]).flag("help")
     assert parse(["test", "-h", "--seed", "1"]).flag("help")
@@ -122,6 +134,9 @@ def test_every_flag_that_sets_a_key_sets_one_that_there_is():
         (["fit", "mlp", "--json=yes"], "--json"),
         (["fit", "mlp", "--seeds", "0"], "--seeds"),
         (["fit", "mlp", "more"], "more"),
+        (["status", "a", "b"], "b"),
+        (["compare", "a"], "`OTHER`"),
+        (["stop", "x", "--timeout", "soon"], "--timeout"),
         (["fit", "mlp", "-s", "1"], "-s"),
         (["fit", "mlp", "--..", "1"], "--.."),
     ],

@@ -14,11 +14,11 @@ from paceline.platform.checkpoint_file import (
     check_network,
     check_resumable,
     digest,
-    digest_file,
     publish,
     read,
 )
-from paceline.platform.checkpoints import BEST, LATEST, Checkpoints
+from paceline.platform.checkpoint_names import BEST, LATEST, digest_file
+from paceline.platform.checkpoints import Checkpoints
 from paceline.platform.errors import RunError, UserError
 from pytorch_lightning import LightningModule
 

@@ -11,7 +11,8 @@ from paceline.platform.errors import UserError
 
 
 def test_the_first_word_is_a_verb():
-    assert complete(["s"]) == ["show", "sweep"]
+    assert {"show", "status", "stop", "sweep"} <= set(complete(["s"]))
+    assert all(verb.startswith("s") for verb in complete(["s"]))
     assert {"fit", "list", "ui"} <= set(complete([""]))
     assert complete([]) == complete([""])
 
@@ -84,6 +85,20 @@ def test_runs_are_offered_where_a_name_is_wanted(paceline_home: Path):
     (run / "run.json").write_text("{}")
     assert complete(["test", "mine"]) == ["mine-1"]
     assert "mlp" in complete(["test", ""])
+
+
+def test_a_word_that_may_be_repeated_is_offered_again_and_again(paceline_home: Path):
+    for name in ("mine-1", "mine-2"):
+        run = paceline_home / "runs" / name
+        run.mkdir(parents=True)
+        (run / "run.json").write_text("{}")
+    for before in (["compare"], ["compare", "mine-1"], ["compare", "mine-1", "mine-2", "x"]):
+        assert complete([*before, "mi"]) == ["mine-1", "mine-2"]
+
+
+def test_a_verb_over_what_was_run_offers_no_recipes(paceline_home: Path):
+    assert complete(["status", ""]) == []
+    assert complete(["compare", "x", ""]) == []
 
 
 def test_a_home_that_cannot_be_read_spoils_nothing(monkeypatch: pytest.MonkeyPatch):

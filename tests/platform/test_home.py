@@ -17,6 +17,7 @@ from paceline.platform.home import (
     claim,
     free_name,
     home,
+    is_held,
     names,
     read_state,
     run_folder,
@@ -209,3 +210,17 @@ def test_runs_may_live_in_a_storage_of_their_own(tmp_path: Path):
         write_state(folder, STATE)
     assert names(str(tmp_path / "far")) == ["mine"]
     assert names() == []
+
+
+def test_a_folder_is_held_while_its_process_lives(tmp_path: Path):
+    folder = run_folder("mine")
+    assert not is_held(folder)
+    with holder("mine"):
+        assert is_held(folder)
+        assert is_held(folder)  # looking takes nothing away
+    assert not is_held(folder)
+
+
+def test_looking_at_a_lock_makes_none(tmp_path: Path):
+    assert not is_held(tmp_path)
+    assert [*tmp_path.iterdir()] == []

@@ -90,14 +90,14 @@ def test_an_exception_told_as_text_is_known_by_its_last_line(store: Store):
     assert len(line) == 500
 
 
-def test_nothing_is_left_running_after_an_abort(store: Store):
-    parent = store.create_run("sweep")
-    done, *rest = [store.create_run(f"trial-{n}", parent=parent) for n in range(4)]
-    store.finish(done, "finished", stop_reason="completed")
-    assert store.finish_children(parent, "killed", error="Ctrl-C") == rest
-    store.finish(parent, "killed")
-    assert store.children(parent) == {done: "finished", **dict.fromkeys(rest, "killed")}
-    assert not store.client.search_runs([store.experiment_id], "attributes.status = 'RUNNING'")
+def test_the_runs_of_a_sweep_are_found_with_their_status_and_their_tag(store: Store):
+    parent = store.create_run("sweep", tags={"paceline.sweep": "abc"})
+    runs = [store.create_run(f"t-{n}", parent=parent, tags={"n": str(n)}) for n in range(2)]
+    store.finish(runs[0], "finished", stop_reason="completed")
+    assert store.children(parent) == {runs[0]: "finished", runs[1]: "running"}
+    assert store.children_with(parent, "n")[runs[1]] == ("running", "1")
+    assert store.find_tagged("paceline.sweep", "abc") == parent
+    assert store.find_tagged("paceline.sweep", "abd") is None
 
 
 def test_a_resumed_run_runs_again_and_counts_its_attempts(store: Store):

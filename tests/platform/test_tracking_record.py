@@ -189,7 +189,7 @@ def test_trials_that_record_one_data_set_at_once_all_do(store: Store):
 
 def test_a_models_size_is_recorded(store: Store):
     run_id = store.create_run("net-1")
-    tracking_record.record_model(store, run_id, Net())
+    tracking_record.record_model(store, run_id, tracking_record.summary_of(Net()))
     assert tags(store, run_id)["paceline.num_parameters"] == "15"
     assert "layer" in text(store, run_id, "model_summary.txt")
 

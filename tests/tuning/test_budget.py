@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from paceline.platform.options import Sweep
 from paceline.tuning.budget import Budget, read_budget
-from paceline.tuning.ledger import Rows
+from paceline.tuning.rows import Rows
 
 
 def rows_at(*epochs: int, over: int = 0) -> Rows:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from paceline.platform.tracking import Store
-from paceline.tuning.ledger import read_rows
+from paceline.tuning.journal import read_rows
 from paceline.tuning.show import show
 
 pytestmark = pytest.mark.ray

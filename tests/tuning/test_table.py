@@ -3,7 +3,7 @@ from __future__ import annotations
 import io
 
 import pytest
-from paceline.tuning.ledger import Rows
+from paceline.tuning.rows import Rows
 from paceline.tuning.table import (
     eta_s,
     fitting_knobs,

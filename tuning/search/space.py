@@ -19,8 +19,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..platform.config_keys import full_key, get_key, short_key
-from ..platform.errors import UserError, must, unknown
+from ...platform.config_keys import full_key, get_key, short_key
+from ...platform.errors import UserError, must, unknown
 from .distributions import Choice
 from .knobs import Knob, accepts, read_knobs
 
@@ -68,8 +68,11 @@ class Space:
         for option in knob.draws.ends():
             yield from self._combinations(depth + 1, {**values, knob.name: option})
 
-    def check_random(self) -> None:
-        """Refuse knobs that ask to be enumerated under a random search.
+    def check_random(self, search: str = "random") -> None:
+        """Refuse knobs that ask to be enumerated under a search that draws or learns.
+
+        Args:
+            search: Its name, for the message.
 
         Raises:
             UserError: A knob is a `grid`.
@@ -77,7 +80,7 @@ class Space:
         for knob in self.knobs:
             if isinstance(knob.draws, Choice) and knob.draws.grid:
                 raise UserError(
-                    must(knob.where, "no `grid` under random search", list(knob.draws.options)),
+                    must(knob.where, f"no `grid` under {search} search", list(knob.draws.options)),
                     knob.where,
                     "choice: [...] instead of grid: [...], or --search grid",
                 )

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 from paceline.platform.errors import UserError
-from paceline.tuning.probe import check, probes
-from paceline.tuning.space import read_space
+from paceline.tuning.search.probe import check, probes
+from paceline.tuning.search.space import read_space
 
 BASE = {"optimizer": {"class_path": "torch.optim.Adam", "init_args": {"lr": 1e-3}}}
 KNOBS = {

@@ -5,7 +5,7 @@ import math
 
 import pytest
 from paceline.platform.errors import UserError
-from paceline.tuning.space import read_space, trial_seed, unit
+from paceline.tuning.search.space import read_space, trial_seed, unit
 
 ADAM = {"class_path": "torch.optim.Adam", "init_args": {"lr": 1e-3, "betas": [0.9, 0.999]}}
 BASE = {"optimizer": ADAM, "model": {"class_path": "MLP", "init_args": {"dropout": 0.0}}}

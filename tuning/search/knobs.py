@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
-from ..platform.config_keys import flatten, full_key, get_key
-from ..platform.errors import UserError, must, unknown
+from ...platform.config_keys import flatten, full_key, get_key
+from ...platform.errors import UserError, must, unknown
 from .distributions import Choice, Distribution, RandInt, parse
 
 WHERE = "sweep.space"

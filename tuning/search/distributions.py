@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
-from ..platform.errors import UserError, must, unknown
+from ...platform.errors import UserError, must, unknown
 
 
 @dataclass(frozen=True)
@@ -58,9 +59,14 @@ class QUniform:
     def at(self, u: float) -> float:
         """The multiple of `step` nearest to the u-quantile, kept inside the bounds."""
         raw = self.low * (1 - u) + self.high * u
-        value = round(raw / self.step) * self.step
-        if not isinstance(self.step, int):
-            value = round(value, 12)  # 3 * 0.1 is 0.30000000000000004
+        return self.multiple(round(raw / self.step))
+
+    def multiple(self, count: int) -> float:
+        """`count` times the step, kept inside the bounds."""
+        if isinstance(self.step, int):
+            value = count * self.step
+        else:  # in decimals, as 3 * 0.1 is 0.30000000000000004
+            value = float(count * Decimal(str(self.step)))
         return min(max(value, self.low), self.high)
 
     def ends(self) -> list[Any]:

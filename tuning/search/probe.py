@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..platform.errors import UserError, must
+from ...platform.errors import UserError, must
 from .knobs import Knob
 from .space import Space
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from .ledger import Rows, TrialRow
-from .table import format_value
+from ..rows import Rows, TrialRow
+from ..table import format_value
 
 BEST, OTHERS = "#d1495b", "#8d99ae"
 

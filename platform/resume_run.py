@@ -1,0 +1,82 @@
+"""`paceline resume NAME` of a single run: on from its latest checkpoint, in the same MLflow run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from . import training
+from .checkpoint_file import read
+from .checkpoint_names import BEST, LATEST
+from .config import load
+from .errors import UserError, must
+from .home import claim, read_state, run_folder
+from .result import RunResult
+from .runs import Run, open_store, train_run
+from .signals import interruptible
+
+
+def resume_run(name: str, storage: str | None = None, *, command: str = "") -> RunResult:
+    """Let an interrupted or failed run go on.
+
+    Args:
+        name: The run's name.
+        storage: Folder of runs; default under the home.
+        command: The command line, for the record.
+
+    Returns:
+        The result, as of a run that was never interrupted.
+
+    Raises:
+        UserError: No such run, it is being trained, or it has finished.
+        RunError: It failed again.
+    """
+    started = time.monotonic()
+    state, folder = read_state(name, storage), run_folder(name, storage)
+    _check_kind(name, state, folder)
+    with claim(name, storage, again=True), interruptible():
+        config = load(str(folder / "config.yaml"))
+        config.recipe = state["recipe"]
+        where = {"tracking.uri": state["tracking_uri"], "tracking.experiment": state["experiment"]}
+        config = config.override(where, name)
+        checkpoint = checkpoint_to_go_on(folder) or config.get("ckpt_path")
+        built = training.prepare(config, ckpt_path=checkpoint)
+        store = open_store(config)
+        store.reopen(state["run_id"])
+        parent = state.get("parent")
+        run = Run(config, folder, store, state["run_id"], command, parent, checkpoint, started)
+        return train_run(run, built)
+
+
+def checkpoint_to_go_on(folder: Path) -> str | None:
+    """The newest whole checkpoint of a run or a trial; None: it begins anew."""
+    for name in (LATEST, BEST):
+        path = folder / name
+        if path.exists() and _is_whole(path):
+            return str(path)
+    return None
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        read(path)
+    except UserError:
+        return False
+    return True
+
+
+def _check_kind(name: str, state: Mapping[str, Any], folder: Path) -> None:
+    if state.get("kind") == "seeds":
+        raise UserError(
+            must("NAME", "a run or a sweep", f"{name}, a run of several seeds"),
+            str(folder),
+            "resume the one that was interrupted, or start the command again: paceline status",
+        )
+    if state["status"] == "finished":
+        raise UserError(
+            must("NAME", "a run that was interrupted", f"{name}, which is finished"),
+            str(folder),
+            f"paceline test {name}",
+        )

@@ -1,0 +1,1 @@
+"""What a sweep shows: its page, its pictures, its importances and its advice."""

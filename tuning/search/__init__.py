@@ -1,0 +1,1 @@
+"""What a sweep tries: the space of its knobs, and who proposes the next configuration."""

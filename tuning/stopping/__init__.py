@@ -1,0 +1,1 @@
+"""Which trials are stopped early: halving, brackets, the median. Pure; no Ray."""
