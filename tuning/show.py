@@ -13,7 +13,6 @@ from rich.console import Console
 from ..platform.home import is_held, read_state, run_folder
 from ..platform.result import RunResult
 from .journal import read_rows
-from .report.terminal import terminal_text
 from .result import SweepResult
 from .table import format_seconds, format_value, trials_table
 
@@ -45,19 +44,19 @@ def show(name: str, storage: str | None = None) -> tuple[dict[str, Any], str]:
     return result.as_dict(), sweep_text(result, findings)
 
 
-def _reported(result: SweepResult, folder: Path) -> Findings | None:
-    """Write the report anew where it is behind the journal; None where it cannot be made."""
-    # They import a learner and a plotter, which a run's answer needs not wait for.
+def _reported(result: SweepResult, folder: Path) -> Findings:
+    """What the trials say; the report is written anew where it is behind the journal."""
+    # They import a learner and a plotter, for which a single run's answer need not wait.
     from .report.findings import find
     from .report.stored import stored_report
     from .report.write import fresh_report, write_report
 
+    findings = find(stored_report(result, folder))
     try:
-        findings = find(stored_report(result, folder))
         files = fresh_report(folder) or write_report(findings.report, folder, findings)
     except OSError as error:  # somebody else's sweep can be looked at, too
         logger.warning("The report of %s could not be written: %s", result.name, error)
-        return None
+        files = []
     result.plots = [str(path) for path in files]
     return findings
 
@@ -115,8 +114,7 @@ def sweep_text(result: SweepResult, findings: Findings | None = None) -> str:
         lines += [f"  {k:<14}{v:.4g}" for k, v in sorted(result.best["metrics"].items())]
         lines += [f"    {k} = {format_value(v)}" for k, v in result.best["config"].items()]
         lines.append(f"  checkpoint    {result.best['checkpoint']}")
-    if told := terminal_text(findings.report, findings) if findings else "":
-        lines += ["", told, ""]
+    lines += _told(findings) if findings else []
     pages = [path for path in result.plots if path.endswith(".html")]
     lines += [f"  report        {path}" for path in pages]
     lines += [f"  plot          {path}" for path in result.plots if not pages]
@@ -124,3 +122,11 @@ def sweep_text(result: SweepResult, findings: Findings | None = None) -> str:
         lines.append(f"  MLflow        {result.link}  (paceline ui)")
     lines.append(f"  go on         paceline test {result.name}")
     return "\n".join(lines)
+
+
+def _told(findings: Findings) -> list[str]:
+    """The report's pieces between empty lines."""
+    from .report.terminal import terminal_text
+
+    text = terminal_text(findings.report, findings)
+    return ["", text, ""] if text else []

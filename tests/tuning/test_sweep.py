@@ -79,7 +79,7 @@ def test_asha_stops_trials_early_and_says_so(digits: SweepResult):
 def test_every_reported_point_is_in_mlflow_also_of_a_trial_that_was_stopped(digits: SweepResult):
     for row in digits.rows:
         points = client_of(digits).get_metric_history(row.run_id, "val/loss")
-        assert [p.value for p in points] == pytest.approx([value for _, value in row.history])
+        assert [p.value for p in points] == pytest.approx([r.score for r in row.history])
 
 
 def test_the_best_trial_is_the_one_with_the_smallest_loss_and_has_a_checkpoint(digits: SweepResult):

@@ -61,6 +61,12 @@ def test_a_number_beyond_an_end_is_the_end(data):
     assert decode(draws, line.low - 0.3) == decode(draws, line.low)
 
 
+def test_a_number_between_two_stands_for_the_nearer():
+    assert decode(parse({"choice": ["a", "b", "c"]}, "knob"), 1.9) == "c"
+    assert decode(parse({"quniform": [0, 1, 0.25]}, "knob"), 1.9) == 0.5
+    assert decode(parse({"randint": [1, 4]}, "knob"), 2.9) == 3
+
+
 def test_multiples_of_a_fraction_have_no_rounding_dust_at_any_size():
     assert QUniform(0, 1e7, 0.1).multiple(10_000_001 - 10) == 999_999.1
     assert QUniform(0, 1e-12, 1e-13).multiple(3) == 3e-13

@@ -127,6 +127,32 @@ def test_a_resumed_sweep_gets_as_many_as_were_missing_each_once(ended, search, a
     assert len({values["rate"] for values in begun}) == 12
 
 
+@pytest.mark.parametrize(("search", "arguments", "space"), SEARCHERS[:3])
+def test_a_seed_gives_the_same_proposals_and_a_resumed_sweep_does_not_repeat_them(
+    ended, search, arguments, space
+):
+    def proposals(seed: int) -> list[float]:
+        proposer = ray(search, space, seed=seed, search_args=arguments)
+        return [(proposer.propose(number) or {})["rate"] for number in range(5)]
+
+    first = proposals(0)
+    assert first == proposals(0)
+    assert not {*first} & {*proposals(1)}
+    second = ray(search, space, search_args=arguments)
+    values = space.sample(9, 0)
+    second.tell(ended(0, values, loss(values)))
+    assert not {*first} & {(second.propose(number) or {})["rate"] for number in range(1, 5)}
+
+
+@pytest.mark.parametrize(("search", "arguments", "space"), SEARCHERS[:2])
+def test_both_ends_of_whole_numbers_are_proposed(search, arguments, space):
+    proposer = ray(search, space, search_args=arguments, trials=80)
+    proposed = [proposer.propose(number) or {} for number in range(80)]
+    assert {values["count"] for values in proposed} == {1, 2, 3, 4}
+    assert {values["width"] for values in proposed} == {0.0, 0.1, 0.2, 0.3, 0.4, 0.5}
+    assert {str(values["option"]) for values in proposed} == {"a", "None", "[1]", "{'k': 2}"}
+
+
 def test_what_an_earlier_driver_saw_teaches_a_new_searcher(ended):
     for target in (0.15, 0.85):
         proposer = ray(space=X, trials=60)
