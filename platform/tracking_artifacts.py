@@ -7,7 +7,7 @@ import json
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,13 @@ def log_figures(store: Store, run_id: str, figures: Mapping[str, Any]) -> None:
     for name, figure in figures.items():
         with told(store.uri):
             store.client.log_figure(run_id, figure, f"figures/{name}.png")
+
+
+def log_files(store: Store, run_id: str, files: Iterable[Path], folder: str) -> None:
+    """Write files into a folder of a run's artifacts."""
+    for path in files:
+        with told(store.uri):
+            store.client.log_artifact(run_id, str(path), folder)
 
 
 def metric_histories(store: Store, run_id: str) -> dict[str, list[tuple[int, float]]]:

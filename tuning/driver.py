@@ -21,6 +21,7 @@ from .capacity import worker_shape
 from .course import Course
 from .deferred_signals import DeferredSignals
 from .monitor import Frame, Monitor
+from .publish import publish_report
 from .ray_session import RaySession, quiet_ray
 from .result import SweepResult, describe_best
 from .searcher import TrialSearcher
@@ -199,6 +200,7 @@ class Driver:
         monitor.close()
         result = self.result(status)
         self.write_state(result)
+        self.plots = result.plots = publish_report(self.course, result)
         if isinstance(error, Interrupted):
             error.result = result  # type: ignore[attr-defined]
 
@@ -242,6 +244,7 @@ def state_of(course: Course, result: SweepResult) -> dict[str, Any]:
         "experiment": course.store.experiment,
         "metric": config.sweep.metric,
         "mode": config.sweep.mode,
+        "link": result.link,
         **result.as_dict(),
     }
     if result.best:

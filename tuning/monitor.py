@@ -8,7 +8,6 @@ trials wait.
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -152,8 +151,10 @@ class Monitor:
         row = self.rows.by_number[number]
         if self.fatal or not self.frame.budget.may_go_on(self.rows, time.time()):
             return self._stop(number, "budget", "the sweep's budget is spent")
-        if self.frame.stops_diverged and row.history and not math.isfinite(row.history[-1].score):
-            return self._stop(number, "early_stopped", diverged(row))
+        first = row.diverged_since
+        if self.frame.stops_diverged and first is not None:
+            since = f"no finite score since epoch {first.epoch}, step {first.step}"
+            return self._stop(number, "early_stopped", f"diverged: {since}")
         return self.decide(number)
 
     def decide(self, number: int) -> Answer:
@@ -249,13 +250,3 @@ def trial_tags(row: TrialRow) -> dict[str, str]:
     values = row.values.items()
     knobs = {f"knob.{k}": v if isinstance(v, str) else json.dumps(v) for k, v in values}
     return {"paceline.trial": str(row.number), "paceline.origin": row.origin, **knobs}
-
-
-def diverged(row: TrialRow) -> str:
-    """Since when a trial's score is no number."""
-    first = next(r for r in reversed(row.history) if not math.isfinite(r.score))
-    for report in reversed(row.history):
-        if math.isfinite(report.score):
-            break
-        first = report
-    return f"diverged: no finite score since epoch {first.epoch}, step {first.step}"

@@ -63,7 +63,8 @@ def read_past(name: str, changes: Changes) -> Past:
         what = f"`{JOURNAL}` must begin with what the sweep is, but does not."
         raise UserError(what, str(path), "start anew, with --like if any trial has a score")
     config = load(str(folder / "config.yaml"))
-    config.recipe = state["recipe"]
+    config.recipe, config.source = state["recipe"], events[0]["source"]
+    config.origins = {key: "the sweep's command" for key in events[0]["changes"]}
     _check_unchanged(name, events[0], config)
     config = _changed(config, changes)
     total = max([config.sweep.trials, *(e["trials"] for e in events if e["event"] == "extend")])

@@ -122,6 +122,16 @@ class TrialRow:
         return None if value is None or not math.isfinite(value) else value
 
     @property
+    def diverged_since(self) -> Report | None:
+        """The first of its last reports without a finite score; None when the last has one."""
+        first = None
+        for report in reversed(self.history):
+            if math.isfinite(report.score):
+                break
+            first = report
+        return first
+
+    @property
     def stopped_by(self) -> Verdict | None:
         """The verdict that ended it early."""
         return next((verdict for verdict in self.verdicts if verdict.stops), None)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..platform.config import Config
+from ..platform.config_keys import get_key
 from ..platform.home import claim, free_name, home, write_atomic, write_state
 from ..platform.runs import open_store
 from ..platform.signals import interruptible
@@ -97,6 +98,7 @@ def header(plan: Plan, name: str, uid: str) -> dict[str, Any]:
         "name": name,
         "uid": uid,
         "recipe": config.recipe,
+        "source": config.source,
         "seed": plan.seed,
         "metric": sweep.metric,
         "mode": sweep.mode,
@@ -107,6 +109,8 @@ def header(plan: Plan, name: str, uid: str) -> dict[str, Any]:
         "points": plan.points,
         "time_axis": plan.time_axis,
         "horizon": plan.horizon,
+        # What the command set: the commands that a trial's note and the report show repeat it.
+        "changes": {key: get_key(config.values, key) for key in config.origins},
     }
 
 

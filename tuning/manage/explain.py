@@ -59,8 +59,7 @@ def _outcome(row: TrialRow) -> str:
     if row.status != "finished":
         return row.status
     if row.stop_reason == "early_stopped":
-        diverged = not row.history or not math.isfinite(row.history[-1].score)
-        return "diverged" if diverged and row.history else "stopped"
+        return "stopped" if row.diverged_since is None else "diverged"
     return row.stop_reason if row.stop_reason in _TELLERS else "completed"
 
 
@@ -117,7 +116,7 @@ def _judged(verdict: Verdict, rows: Rows) -> str:
 
 
 def _diverged(row: TrialRow, rows: Rows) -> Told:
-    first = diverged_at(row)
+    first = row.diverged_since
     if first is None:  # it was found in between two validations
         return f"diverged: {row.detail or row.error or 'its loss became no finite number'}.", {}
     text = (
@@ -125,16 +124,6 @@ def _diverged(row: TrialRow, rows: Rows) -> Told:
         f"(step {first.step}). {_best(row, rows)}"
     )
     return text, {"diverged_epoch": first.epoch, "diverged_step": first.step}
-
-
-def diverged_at(row: TrialRow) -> Report | None:
-    """The first of a trial's last reports without a finite score; None when the last has one."""
-    first = None
-    for report in reversed(row.history):
-        if math.isfinite(report.score):
-            break
-        first = report
-    return first
 
 
 def _failed(row: TrialRow, rows: Rows) -> Told:

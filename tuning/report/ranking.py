@@ -6,7 +6,6 @@ import math
 
 from ..rows import Rows, TrialRow
 
-_FATES = {"early_stopped": "stopped", "diverged": "diverged"}
 FATES = {
     "completed": "trained out",
     "stopped": "stopped early",
@@ -20,9 +19,11 @@ FATES = {
 
 def fate(row: TrialRow) -> str:
     """What became of a trial, a key of `FATES`; one that a budget ended counts as completed."""
-    if row.status == "finished":
-        return _FATES.get(row.stop_reason, "completed")
-    return row.status
+    if row.status != "finished":
+        return row.status
+    if row.stop_reason != "early_stopped":
+        return "completed"
+    return "stopped" if row.diverged_since is None else "diverged"
 
 
 def count_fates(rows: Rows) -> dict[str, int]:

@@ -104,7 +104,7 @@ def make_events(
             metrics = {METRIC: value, "val/accuracy": math.exp(-value), "train/loss": value * 0.9}
             add("report", now, epoch=epoch, step=epoch * 45, metrics=metrics)
             if epoch == diverges_at:
-                add("end", now, status="finished", stop_reason="diverged")
+                add("end", now, status="finished", stop_reason="early_stopped")
                 break
             stops = False
             if halving and epoch < num_epochs and _is_rung(epoch, factor):
