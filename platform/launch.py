@@ -103,21 +103,8 @@ def train(
     background = Background("A part of the run's record")
     monitor = SystemMonitor(writer).start()
     try:
-        summary = summary_of(built.model)
-        describe = partial(
-            begin,
-            store,
-            run_id,
-            # How it would be searched does not shape a single run; `config.yaml` has it all.
-            config={key: value for key, value in config.resolved.items() if key != "sweep"},
-            config_text=config.text(),
-            name=name,
-            seed=config.seed,
-            command=command,
-            world_size=built.world_size,
-        )
-        background.post(describe)
-        background.post(lambda: record_model(store, run_id, summary))
+        for write in _descriptions(config, built, store, run_id, name, command):
+            background.post(write)
         outcome = fit(
             config,
             folder=folder,
@@ -140,3 +127,24 @@ def train(
         monitor.stop()
         writer.close()
         background.close()
+
+
+def _descriptions(
+    config: Config, built: Built, store: Store, run_id: str, name: str, command: str
+) -> list[Callable[[], None]]:
+    """What is known of a run before it trains, as writes that can be made beside the training."""
+    # It runs the module on its example, so it is made now; writing it may take its time.
+    summary = summary_of(built.model)
+    describe = partial(
+        begin,
+        store,
+        run_id,
+        # How it would be searched does not shape a single run; `config.yaml` has it all.
+        config={key: value for key, value in config.resolved.items() if key != "sweep"},
+        config_text=config.text(),
+        name=name,
+        seed=config.seed,
+        command=command,
+        world_size=built.world_size,
+    )
+    return [describe, lambda: record_model(store, run_id, summary)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -26,10 +27,18 @@ def sweep_command(arguments: Arguments) -> Answer:
 
         config = config_of(arguments)
         return config.resolved, config.text(), 0
-    from .ray_session import RaySession
-
-    with RaySession(arguments.changes.get("launch.address", (None, ""))[0]) as session:
+    with _session(arguments, str(arguments.positional["RECIPE"])) as session:
         return _sweep(arguments, session)
+
+
+def _session(arguments: Arguments, recipe: str) -> RaySession:
+    """Ray, starting, and the processes of its trials becoming warm."""
+    from .ray_session import RaySession
+    from .warm import Preloading
+
+    files = tuple(arguments.options.get("config", ()))
+    preloading = Preloading(recipe, arguments.changes, files, os.getcwd())
+    return RaySession(arguments.changes.get("launch.address", (None, ""))[0], preloading=preloading)
 
 
 def _sweep(arguments: Arguments, session: RaySession) -> Answer:
@@ -69,9 +78,10 @@ def _go_on(arguments: Arguments, name: str, more: int = 0) -> Answer:
     from .past import read_past
 
     read_past(name, arguments.changes)  # what is wrong is told before Ray starts
-    from .ray_session import RaySession
+    from ..platform.home import run_folder
 
-    with RaySession(arguments.changes.get("launch.address", (None, ""))[0]) as session:
+    config = run_folder(name, _storage(arguments)) / "config.yaml"
+    with _session(arguments, str(config)) as session:
         from ..platform.run_commands import command_line
         from .resume import extend_sweep, resume_sweep
 

@@ -62,6 +62,7 @@ class Driver:
                     self._check_stop()
                     signals.check()
 
+                session.wait_until_warm()
                 self._tune(monitor, turn)
             session.stop_soon()
             self._check_outcome(monitor)

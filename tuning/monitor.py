@@ -93,7 +93,9 @@ class Monitor:
             return False
         if self._unfinished:
             return not self.frame.budget.is_late(time.time())
-        return self.frame.budget.may_begin(self.rows, time.time())
+        # A searcher may find on the way that it has nothing more to propose.
+        has_more = len(self.rows) < self.proposer.count
+        return has_more and self.frame.budget.may_begin(self.rows, time.time())
 
     def begin(self) -> dict[str, Any] | None:
         """Begin the next trial, or let one that was interrupted go on.

@@ -12,7 +12,8 @@ from ..platform.config_keys import full_key
 from ..platform.errors import UserError, must
 from ..platform.home import read_state, run_folder
 from .journal import JOURNAL, check_safe, read_events, read_rows
-from .search.differences import differences
+from .search.differences import as_data, differences
+from .search.space import read_space
 
 Changes = Mapping[str, tuple[Any, str]]
 # What a sweep that goes on may be given anew; the rest made its trials what they are.
@@ -75,7 +76,8 @@ def read_past(name: str, changes: Changes) -> Past:
 def _check_unchanged(name: str, header: Mapping[str, Any], config: Config) -> None:
     """Refuse a config that is not the one the trials were made with."""
     sweep = config.sweep
-    found = differences(header["space"], sweep.space)
+    space = read_space(sweep.space, config.resolved).select(sweep.vary)
+    found = differences(header["space"], as_data(space))
     now = {"metric": sweep.metric, "mode": sweep.mode, "search": sweep.search, "vary": sweep.vary}
     now |= {"scheduler": sweep.scheduler, "seed": 0 if config.seed is None else config.seed}
     for key, value in now.items():

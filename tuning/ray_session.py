@@ -20,6 +20,7 @@ from typing import Any
 
 from ..platform.errors import RunError, UserError, must
 from . import ray_settings as ray_settings
+from .warm import Preloading
 
 import ray  # isort: skip - it reads the settings above when it is imported
 
@@ -32,12 +33,18 @@ class RaySession:
     Args:
         address: A cluster's address; None starts Ray here.
         after: A session to stop first: a process has one Ray at a time.
+        preloading: What the processes of a Ray that starts here make ready.
     """
 
-    def __init__(self, address: str | None = None, after: RaySession | None = None):
+    def __init__(
+        self,
+        address: str | None = None,
+        after: RaySession | None = None,
+        preloading: Preloading | None = None,
+    ):
         if after is not None:
             after.stop()
-        self.address = address
+        self.address, self._preloading = address, preloading
         self._error: Exception | None = None
         self._is_ours = not ray.is_initialized()
         self._is_ready, self._is_over = threading.Event(), threading.Event()
@@ -54,7 +61,7 @@ class RaySession:
         if self.address is None:
             options |= {"object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": False}
         try:
-            with quiet_ray():
+            with quiet_ray(), self._preloading or contextlib.nullcontext():
                 ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
         except Exception as error:
             self._error = error
@@ -78,6 +85,11 @@ class RaySession:
                 raise UserError(must("--address", rule, self.address), reason, "ray start --head")
             raise RunError(f"Ray does not start: {reason}", "", "ray stop; df -h /tmp /dev/shm")
         return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+    def wait_until_warm(self) -> None:
+        """Wait until the processes that Ray started with itself are ready for trials."""
+        if self._is_ours and self._preloading is not None and self.address is None:
+            self._preloading.wait(int(ray.cluster_resources().get("CPU", 0)))
 
     def stop_soon(self) -> None:
         """Begin to stop what was started here; `__exit__` waits for it."""

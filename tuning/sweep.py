@@ -24,6 +24,7 @@ from .ray_session import RaySession
 from .reconcile import UID
 from .result import SweepResult
 from .rows import Rows
+from .search.differences import as_data
 
 
 def run_sweep(
@@ -105,7 +106,7 @@ def header(plan: Plan, name: str, uid: str) -> dict[str, Any]:
         "search": sweep.search,
         "scheduler": sweep.scheduler,
         "vary": [*sweep.vary],
-        "space": sweep.space,
+        "space": as_data(plan.space),
         "points": plan.points,
         "time_axis": plan.time_axis,
         "horizon": plan.horizon,

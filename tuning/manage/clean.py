@@ -20,8 +20,8 @@ from ...platform.errors import UserError
 from ...platform.home import claim, is_held, read_state, runs_folder
 from ..journal import JOURNAL
 from ..report.pareto import pareto
-from ..result import trial_folder
 from ..rows import Rows, TrialRow
+from ..trial_folder import folder_of
 from .found import (
     Sweep,
     by_score,
@@ -152,7 +152,7 @@ def _clean(sweep: Sweep, keep: int, *, dry_run: bool) -> Cleaned:
     def is_living(row: TrialRow) -> bool:
         """Killed ones go on at a resume; a process may outlive its trial, or its driver."""
         goes_on = not row.is_over or (row.status == "killed" and sweep.can_go_on)
-        return goes_on or is_held(trial_folder(sweep.folder, row))
+        return goes_on or is_held(folder_of(sweep.folder, row.number))
 
     also = _on_front(sweep)
     doomed = disposable(sweep.rows, keep, is_living, also)
@@ -163,7 +163,7 @@ def _clean(sweep: Sweep, keep: int, *, dry_run: bool) -> Cleaned:
     ]
     try:
         for number, names in doomed.items():
-            folder = trial_folder(sweep.folder, sweep.rows.by_number[number])
+            folder = folder_of(sweep.folder, number)
             for file, size in _remove(sweep.folder, folder.name, names, dry_run=dry_run):
                 cleaned.removed.append(f"trials/{folder.name}/{file}")
                 cleaned.bytes += size

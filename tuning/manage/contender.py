@@ -13,9 +13,9 @@ from ...platform.config_keys import flatten, set_key, short_key
 from ...platform.errors import UserError
 from ...platform.home import read_state
 from ..report.progress import improvements
-from ..result import trial_folder
 from ..rows import TrialRow
 from ..search.space import read_space
+from ..trial_folder import folder_of
 from .found import Sweep, config_values, find_folder, read_sweep
 from .status import Standing, standing_of
 
@@ -98,7 +98,7 @@ def _best_values(sweep: Sweep, values: dict[str, Any]) -> dict[str, Any]:
     best = sweep.rows.best()
     if best is None:
         return values
-    folder = trial_folder(sweep.folder, best)
+    folder = folder_of(sweep.folder, best.number)
     if (folder / "config.yaml").exists():
         return config_values(folder)
     return _assigned(best, values)

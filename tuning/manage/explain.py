@@ -51,7 +51,7 @@ def explain(row: TrialRow, rows: Rows, judge: Judge, *, is_driven: bool = True) 
     else:
         outcome = _outcome(row)
         text, facts = _TELLERS[outcome](row, rows)
-    return Explanation(outcome, f"Trial {row.trial_id} {text}", {**_facts(row), **facts})
+    return Explanation(outcome, f"Trial {row.trial_id} {text}".rstrip(), {**_facts(row), **facts})
 
 
 def _outcome(row: TrialRow) -> str:
@@ -182,7 +182,7 @@ def _running(row: TrialRow, rows: Rows, judge: Judge, waits_for: int | None) -> 
         ), facts
     attempt = f" (attempt {row.attempt})" if row.attempt > 1 else ""
     at = f"has done {_epochs(row.epoch)}" if row.history else "is in its first epoch"
-    text = f"runs{attempt} since {format_seconds(row.seconds)} and {at}"
+    text = f"has run for {format_seconds(row.seconds)}{attempt} and {at}"
     if last is not None:
         text += f"; {rows.metric} was {last.score:.4g}"
     needed = needed_at_next_rung(row, rows, judge)
@@ -222,7 +222,7 @@ def _needs(needed: Verdict, rows: Rows) -> str:
 
 def _best(row: TrialRow, rows: Rows) -> str:
     if row.score is None:
-        return f"It never had a finite {rows.metric}."
+        return f"It never had a finite {rows.metric}." if row.history else ""
     order = by_score(rows)
     place = 1 + next(i for i, other in enumerate(order) if other.number == row.number)
     where = f"rank {place} of {len(order)}"

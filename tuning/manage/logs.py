@@ -11,11 +11,10 @@ from pathlib import Path
 from ...platform.errors import UserError
 from ...platform.home import is_held
 from ..journal import JOURNAL
-from ..result import trial_folder
 from ..rows import TrialRow
+from ..trial_folder import LOG, folder_of
 from .found import command, find_folder, find_trial, open_sweep
 
-TRIAL_LOG = "log.txt"
 DRIVER_LOG = "driver.log"
 POLL_S = 0.2
 BLOCK_BYTES = 64 * 1024
@@ -56,9 +55,9 @@ def find_log(name: str, trial: str | None = None, storage: str | None = None) ->
     else:
         sweep = open_sweep(name, storage)
         row = find_trial(sweep.rows, trial)
-        path = trial_folder(sweep.folder, row) / TRIAL_LOG
+        path = folder_of(sweep.folder, row.number) / LOG
         log = Log(name, row.trial_id, path, _Ending(name, storage, sweep.folder, row))
-        what, verb = f"trial {row.trial_id}, which is {row.status}, has no {TRIAL_LOG}", "status"
+        what, verb = f"trial {row.trial_id}, which is {row.status}, has no {LOG}", "status"
     if not log.path.exists() and log.is_over():
         what = f"`logs` must be asked for what has written a log, but {what}."
         raise UserError(what, str(log.path), command(verb, name, storage=storage))

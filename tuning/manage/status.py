@@ -40,7 +40,7 @@ class Standing:
         kind: `sweep`, `fit`, `seeds`; empty when that cannot be known.
         status: `running`, `finished`, `failed`, `killed`, `interrupted` (its process died on the
             spot), `starting` (a process holds the name and has written no state yet) or `damaged`.
-        over: Trials that are over.
+        over: Trials that are over and will not go on.
         total: Trials that there will be at most.
         metric: The deciding metric.
         best: Its best value; None without one.
@@ -144,6 +144,7 @@ def _of_sweep(sweep: Sweep) -> Standing:
     rows, runs = sweep.rows, sweep.status == "running"
     best, total = rows.best(), num_planned(sweep)
     living = [row for row in rows if not row.is_over]
+    over = len(rows) - len(living) - (rows.count("killed") if sweep.can_go_on else 0)
     until = time.time() if runs else _last_time(sweep)
     seconds = float(sweep.state.get("seconds", 0.0))  # of the drivers that have ended
     if sweep.status in ("running", "interrupted"):
@@ -152,7 +153,7 @@ def _of_sweep(sweep: Sweep) -> Standing:
         sweep.name,
         "sweep",
         sweep.status,
-        over=len(rows) - len(living),
+        over=over,
         total=total,
         metric=rows.metric,
         best=best and best.score,

@@ -42,7 +42,8 @@ def detail(one: Standing) -> str:
     head = f"{one.name}: {one.kind} {one.status}".replace(":  ", ": ")
     lines = [head + (f", process {one.pid}" if one.pid else "")]
     if one.total is not None:
-        lines.append(f"  trials        {one.over} of {one.total} are over, {one.epochs} epochs")
+        epochs = f"{one.epochs} epoch{'' if one.epochs == 1 else 's'}"
+        lines.append(f"  trials        {one.over} of {one.total} are over, {epochs}")
     if one.best is not None:
         by = f" (trial {one.best_trial})" if one.best_trial else ""
         lines.append(f"  best          {one.metric} {one.best:.4g}{by}")

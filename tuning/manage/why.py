@@ -6,12 +6,11 @@ from typing import Any
 
 from ...platform.config_keys import get_key
 from ...platform.options import Sweep as Options
-from ..result import trial_folder
 from ..stopping.judge import Judge
 from ..stopping.rules import make_rule
+from ..trial_folder import LOG, folder_of
 from .explain import explain
 from .found import Sweep, command, config_values, find_trial, open_sweep
-from .logs import TRIAL_LOG
 
 
 def judge_of(sweep: Sweep) -> Judge:
@@ -45,7 +44,7 @@ def why(name: str, trial: str, storage: str | None = None) -> tuple[dict[str, An
     told = explain(row, sweep.rows, judge_of(sweep), is_driven=sweep.is_held)
     head = {"name": name, "trial_id": row.trial_id, "run_id": row.run_id}
     lines = [told.text]
-    log = trial_folder(sweep.folder, row) / TRIAL_LOG
+    log = folder_of(sweep.folder, row.number) / LOG
     if log.exists():
         asked = command("logs", name, row.trial_id, storage=storage)
         lines.append(f"  log           {asked}")

@@ -20,8 +20,8 @@ LEVELS = 6  # colours between the trials that were stopped first and those train
 
 
 def level(stage: int, rungs: Sequence[float]) -> int:
-    """The colour of a stage, from 0 to `LEVELS - 1`."""
-    return round((LEVELS - 1) * stage / (len(rungs) + 1))
+    """The colour of a stage, from 0 to `LEVELS - 1`; hardly any trial ends before a rung."""
+    return round((LEVELS - 1) * max(0, stage - 1) / len(rungs))
 
 
 def marks(rows: Rows) -> dict[int, str]:
@@ -60,7 +60,7 @@ def best_so_far(report: SweepReport, *, by_time: bool) -> Markup:
     dots = [
         dot(frame.at_x(along(done[row.number])), frame.at_y(row.score), row, kinds)
         for row in back_to_front(rows)
-        if row.number in done and row.score is not None
+        if row.number in done
     ]
     name = "time" if by_time else "epochs"
     content = frame.clip(f"clip-best-{name}", *dots, tag("path", class_="best-line", d=path(line)))

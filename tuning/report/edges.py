@@ -106,7 +106,7 @@ def wider(draws: Distribution, *, is_high: bool) -> Distribution | None:
     width = draws.high - draws.low
     bound = _inside(draws, draws.high + width / 2 if is_high else draws.low - width / 2)
     grown = bound - draws.high if is_high else draws.low - bound
-    return _moved(draws, bound, is_high) if grown >= width / 10 else None
+    return _moved(draws, bound, is_high) if grown >= width / 20 else None
 
 
 def _inside(draws: Uniform | QUniform | RandInt, bound: float) -> float:

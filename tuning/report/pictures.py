@@ -83,15 +83,18 @@ def _set_axis(axes: Any, which: str, axis: Axis, label: str) -> None:
     turned = {"rotation": 30, "ha": "right"} if isinstance(axis, Options) and which == "x" else {}
     getattr(axes, f"set_{which}ticks")(places, texts, fontsize=8, **turned)
     getattr(axes, f"{which}axis").minorticks_off()
-    getattr(axes, f"set_{which}label")(label)
+    getattr(axes, f"set_{which}label")(_plain(label))
     axes.grid(alpha=0.25, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _short(text: str) -> str:
-    # A dollar sign would begin a formula.
-    text = text if len(text) <= MAX_LABEL else f"{text[: MAX_LABEL - 1]}…"
+def _plain(text: str) -> str:
+    """Text in which a dollar sign begins no formula."""
     return text.replace("$", r"\$")
+
+
+def _short(text: str) -> str:
+    return _plain(text if len(text) <= MAX_LABEL else f"{text[: MAX_LABEL - 1]}…")
 
 
 def _points(
@@ -110,11 +113,11 @@ def best_so_far(findings: Findings) -> Figure:
     figure = _figure(10, 3.9)
     end, done, kinds = spent(rows), when_done(rows), marks(rows)
     divisor, unit = time_unit(end.seconds)
-    shown = [row for row in back_to_front(rows) if row.number in done and row.score is not None]
+    shown = [row for row in back_to_front(rows) if row.number in done]
     sides = ((f"wall time ({unit})", "seconds", divisor), ("epochs of all trials", "epochs", 1.0))
     for axes, (label, name, size) in zip(figure.subplots(1, 2), sides, strict=True):
         _set_axis(axes, "x", Numbers(0.0, getattr(end, name) / size or 1.0), label)
-        _set_axis(axes, "y", scores(rows), _short(rows.metric))
+        _set_axis(axes, "y", scores(rows), rows.metric)
         xs = [getattr(done[row.number], name) / size for row in shown]
         _points(axes, kinds, shown, xs, [row.score for row in shown])
         steps = [(getattr(step, name) / size, step.score) for step in improvements(rows)]
@@ -201,12 +204,13 @@ def importance(findings: Findings) -> Figure:
     figure = _figure(7, 1.4 + 0.34 * len(knobs))
     axes = figure.add_subplot()
     axes.barh(
-        [_short(knob.knob) for knob in knobs],
+        range(len(knobs)),  # two long names may be cut to the same text
         [knob.drop for knob in knobs],
         xerr=[2 * knob.error for knob in knobs],
         color=[GOOD if knob.is_clear else OTHER for knob in knobs],
         error_kw={"ecolor": "0.3", "lw": 1},
     )
+    axes.set_yticks(range(len(knobs)), [_short(knob.knob) for knob in knobs])
     axes.set_xlabel("share of the rank's variance lost when the knob is shuffled")
     told = (
         f"{findings.importances.trials} trials, {percent(findings.importances.explained)} explained"
@@ -237,7 +241,7 @@ def slices(findings: Findings) -> Figure:
             values = [(axis.place(v) or 0.0, row) for v, row in zip(places, shown, strict=True)]
             places = [place + jitter(axis, row.number) for place, row in values]
         _set_axis(axes, "x", axis, "")
-        _set_axis(axes, "y", y, _short(rows.metric) if index % wide == 0 else "")
+        _set_axis(axes, "y", y, rows.metric if index % wide == 0 else "")
         _points(axes, kinds, shown, places, [row.score for row in shown])
         axes.set_title(_short(name), fontsize=10)
     return figure
@@ -254,7 +258,6 @@ def front(findings: Findings) -> Figure:
         colours = [GOOD if point.is_on_front else OTHER for point in points]
         xs, ys = ([point.values[i] for point in points] for i in (index, 0))
         for which, metric, values in (("x", name, xs), ("y", names[0], ys)):
-            label = f"{metric.replace('$', chr(92) + '$')} ({modes[metric]})"
-            _set_axis(axes, which, padded(spanning(values)), label)
+            _set_axis(axes, which, padded(spanning(values)), f"{metric} ({modes[metric]})")
         axes.scatter(xs, ys, c=colours, s=[34 if p.is_on_front else 14 for p in points], zorder=3)
     return figure

@@ -58,7 +58,7 @@ def spent(rows: Rows) -> Spent:
 
 
 def when_done(rows: Rows) -> dict[int, Spent]:
-    """Trial number -> what the sweep had spent at that trial's best validation."""
+    """Trial number -> what the sweep had spent at its best validation, of those with a score."""
     begun, epochs = _begun_at(rows), 0
     done: dict[int, int] = {}
     found: dict[int, Spent] = {}

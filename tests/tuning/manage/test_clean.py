@@ -6,6 +6,8 @@ import math
 from pathlib import Path
 
 import pytest
+from paceline.platform.home import is_held
+from paceline.tuning.manage import clean as cleaning
 from paceline.tuning.manage.clean import disposable
 from paceline.tuning.rows import Rows
 
@@ -165,6 +167,22 @@ def test_a_trial_whose_process_still_writes_is_left_alone(run_command, tell, hol
     run_command("clean", "mine")
     assert files(story.trial_folder(0)) == before
     assert "trials/001/best.ckpt" not in files(story.folder)
+
+
+def test_nobody_can_take_a_sweep_up_while_it_is_cleaned(tell, monkeypatch: pytest.MonkeyPatch):
+    story = five(tell)
+    story.close("killed")
+    remove, held = cleaning._remove, []
+
+    def watched(*arguments, **options):
+        held.append(is_held(story.folder))
+        return remove(*arguments, **options)
+
+    monkeypatch.setattr(cleaning, "_remove", watched)
+    cleaning.clean("mine")
+    assert held
+    assert all(held)
+    assert not is_held(story.folder)
 
 
 def test_what_a_crash_left_of_a_write_goes_too(run_command, tell):

@@ -212,6 +212,7 @@ def test_the_first_at_a_rung_is_not_stopped_there():
     told.trial(0)
     why = told.explain(0)
     assert "is in its first epoch" in why.text
+    assert "never" not in why.text
     assert "nothing would stop it (0 rivals" in why.text
     assert why.facts["cutoff"] is None
 

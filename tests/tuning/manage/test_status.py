@@ -84,7 +84,8 @@ def test_a_killed_sweep_that_is_being_resumed_needs_no_resume(run_command, tell,
     story = tell("again")
     story.trial(0, [0.9], "killed")
     story.close("killed")
-    assert only(run_command("status", "--json"))["remedy"] == "paceline resume again"
+    run = only(run_command("status", "--json"))
+    assert (run["remedy"], run["over"]) == ("paceline resume again", 0)  # the trial goes on, too
     hold(story.folder)
     assert only(run_command("status", "--json"))["remedy"] == ""
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from paceline.platform.errors import RunError, UserError
+from paceline.tuning.manage import stop as stopping
 from paceline.tuning.manage.stop import STOP, stop
 
 
@@ -17,7 +18,7 @@ def test_a_sweep_is_asked_by_a_file_and_ends(run_command, tell, hold):
     story.trial(0)
     story.close("running")
     process = hold(story.folder, "polls")
-    answer = run_command("stop", "busy", "--json")
+    answer = run_command("stop", "busy", "--timeout", 20, "--json")
     assert answer.code == 0, answer.err
     assert (answer.json["name"], answer.json["status"]) == ("busy", "killed")
     assert process.wait(10) == 0  # by the file, not by a signal
@@ -30,7 +31,7 @@ def test_a_sweep_of_another_storage_is_stopped(run_command, tell, hold, tmp_path
     story = tell("busy", storage=tmp_path / "disk")
     story.close("running")
     process = hold(story.folder, "polls")
-    assert run_command("stop", "busy", "--storage", tmp_path / "disk").code == 0
+    assert run_command("stop", "busy", "--storage", tmp_path / "disk", "--timeout", 20).code == 0
     assert process.wait(10) == 0
 
 
@@ -48,15 +49,18 @@ def test_a_sweep_that_does_not_end_in_time_is_told_and_stays_asked(run_command, 
     assert process.poll() is None
 
 
-def test_what_is_waited_for_is_told_once_while_it_stays_the_same(tell, hold):
+def test_what_is_waited_for_is_told_again_only_when_it_is_another(tell, hold, monkeypatch):
+    monkeypatch.setattr(stopping, "TELL_S", 0.05)
     story = tell("busy")
     story.trial(0)
-    story.close("running")
+    story.keep_state("running")
     hold(story.folder, "sits")
     told: list[str] = []
+    threading.Timer(0.5, story.report, (0, [0.5])).start()
     with pytest.raises(RunError):
-        stop("busy", timeout_s=0.5, tell=told.append)
-    assert len(told) == 1
+        stop("busy", timeout_s=1.2, tell=told.append)
+    story.journal.close()
+    assert [line.rpartition("trials: ")[2] for line in told] == ["000 (epoch 0)", "000 (epoch 1)"]
 
 
 @pytest.mark.parametrize(
@@ -81,7 +85,7 @@ def test_what_does_not_run_cannot_be_stopped(run_command, tell, status, told, re
 def test_a_single_run_gets_sigterm(run_command, write_run, hold):
     folder = write_run("one", "running")
     process = hold(folder, "sits")
-    answer = run_command("stop", "one", "--json")
+    answer = run_command("stop", "one", "--timeout", 20, "--json")
     assert answer.code == 0, answer.err
     assert process.wait(10) == -signal.SIGTERM
     assert answer.json["name"] == "one"
