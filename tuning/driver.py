@@ -20,6 +20,8 @@ from ..platform.tracking_record import begin
 from .capacity import worker_shape
 from .course import Course
 from .deferred_signals import DeferredSignals
+from .driver_log import DriverLog
+from .manage.stop import STOP
 from .monitor import Frame, Monitor
 from .publish import publish_report
 from .ray_session import RaySession, quiet_ray
@@ -27,12 +29,11 @@ from .result import SweepResult, describe_best
 from .searcher import TrialSearcher
 from .stopping.judge import Judge
 from .table import LiveTable
+from .trial_folder import folder_of
 from .tune_adapter import AnswerStopper, Events, WaitingScheduler
 from .winner import draw_best, keep_config, train_winner
 
 from ray import tune  # isort: skip - `ray_session` sets what Ray reads when it is imported
-
-STOP = "stop"  # a file of this name in the sweep's folder asks its driver to end
 
 
 class Driver:
@@ -50,6 +51,10 @@ class Driver:
 
     def run(self, session: RaySession, signals: DeferredSignals) -> SweepResult:
         """Search, and give every run its end."""
+        with DriverLog(self.course.folder):
+            return self._run(session, signals)
+
+    def _run(self, session: RaySession, signals: DeferredSignals) -> SweepResult:
         monitor = self._monitor()
         self.write_state(self.result("running"))
         error: BaseException | None = None
@@ -249,6 +254,6 @@ def state_of(course: Course, result: SweepResult) -> dict[str, Any]:
         **result.as_dict(),
     }
     if result.best:
-        config_file = course.folder / "trials" / result.best["trial_id"] / "config.yaml"
+        config_file = folder_of(course.folder, int(result.best["trial_id"])) / "config.yaml"
         state["best"] = {**result.best, "config_file": str(config_file)}
     return state

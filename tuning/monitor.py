@@ -8,6 +8,7 @@ trials wait.
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,7 +25,9 @@ from .rows import TrialRow
 from .search.proposers import Proposer
 from .search.space import Space, trial_seed
 from .stopping.judge import Judge
+from .table import trial_line
 
+logger = logging.getLogger("paceline.tuning")
 Answer = Literal["go_on", "stop", "wait"]
 HANG_GRACE_S = 15.0  # what a trial may take beyond its limit to end by itself
 
@@ -205,6 +208,7 @@ class Monitor:
         self.journal.write("end", number, status=status, **told, facts=facts or {})
         details = {"stop_reason": stop_reason, "error": error}
         self.background.post(lambda: self.store.finish(row.run_id, status, **details))  # type: ignore[arg-type]
+        logger.info("%s", trial_line(row, self.rows))
         self.proposer.tell(row)
 
     def stopped(self, number: int) -> None:

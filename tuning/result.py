@@ -12,6 +12,7 @@ from ..platform.config_keys import short_key
 from ..platform.result import Status
 from .rows import Rows, TrialRow
 from .search.space import Space
+from .trial_folder import folder_of
 
 if TYPE_CHECKING:
     import pandas
@@ -91,11 +92,6 @@ def trial_as_dict(row: TrialRow) -> dict[str, Any]:
     }
 
 
-def trial_folder(folder: Path, row: TrialRow) -> Path:
-    """Where a trial keeps its config and its checkpoints."""
-    return folder / "trials" / row.trial_id
-
-
 def describe_best(rows: Rows, space: Space, folder: Path) -> dict[str, Any] | None:
     """The best trial as the JSON answer has it; None while no trial has a finite score.
 
@@ -107,7 +103,7 @@ def describe_best(rows: Rows, space: Space, folder: Path) -> dict[str, Any] | No
     row = rows.best()
     if row is None:
         return None
-    checkpoint = trial_folder(folder, row) / BEST
+    checkpoint = folder_of(folder, row.number) / BEST
     values: Mapping[str, Any] = space.assignments(row.values)
     return {
         "trial_id": row.trial_id,

@@ -20,8 +20,9 @@ from .budget import read_budget
 from .capacity import concurrency
 from .course import Course
 from .deferred_signals import DeferredSignals
-from .driver import STOP, Driver
+from .driver import Driver
 from .journal import JOURNAL, Journal
+from .manage.stop import STOP
 from .monitor import trial_tags
 from .past import Changes, Past, is_done, read_past
 from .plan import Plan, check_values, plan_sweep

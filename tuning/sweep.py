@@ -103,6 +103,7 @@ def header(plan: Plan, name: str, uid: str) -> dict[str, Any]:
         "seed": plan.seed,
         "metric": sweep.metric,
         "mode": sweep.mode,
+        "trials": sweep.trials,
         "search": sweep.search,
         "scheduler": sweep.scheduler,
         "vary": [*sweep.vary],

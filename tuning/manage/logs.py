@@ -10,12 +10,12 @@ from pathlib import Path
 
 from ...platform.errors import UserError
 from ...platform.home import is_held
+from ..driver_log import DRIVER_LOG
 from ..journal import JOURNAL
 from ..rows import TrialRow
 from ..trial_folder import LOG, folder_of
 from .found import command, find_folder, find_trial, open_sweep
 
-DRIVER_LOG = "driver.log"
 POLL_S = 0.2
 BLOCK_BYTES = 64 * 1024
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ...platform.config_keys import short_key
+from ...platform.tracking_uri import public_uri
 from ..rows import TrialRow
 from ..search.distributions import Choice, Distribution
 from ..search.knobs import Knob
@@ -85,12 +86,17 @@ def next_command(report: SweepReport, advices: Sequence[Advice]) -> str:
     kept = {
         key: value
         for key, value in report.changes.items()
-        if key not in _OWN and f"--{short_key(key)}" not in flags
+        if key not in _OWN and f"--{short_key(key)}" not in flags and not _is_secret(key, value)
     }
     words = ["paceline", "sweep", report.recipe, *assignment_words(kept)]
     words += [word for pair in flags.items() for word in pair]
     words += ["--sweep.like", report.name, "--trials", str(max(MIN_TRIALS, len(report.rows)))]
     return shlex.join(words)
+
+
+def _is_secret(key: str, value: object) -> bool:
+    """Whether a value holds a password, which a page that is passed around must not."""
+    return key == "tracking.uri" and public_uri(str(value)) != str(value)
 
 
 def _matters(importances: Importances, knob: str) -> bool:

@@ -18,6 +18,7 @@ from ..search.knobs import Knob
 from .sweep_report import SweepReport
 
 _NAMES = {Uniform: "uniform", LogUniform: "loguniform", QUniform: "quniform", RandInt: "randint"}
+_NOT_A_RUN_S = ("sweep.", "launch.", "tracking.")  # they say where and whether, not what is trained
 # A class is set by its section's own flag, which takes the name as it stands.
 _FLAGS = {"seed_everything": "--seed"} | {
     f"{section}.class_path": f"--{section.replace('_', '-')}" for section in CLASS_SECTIONS
@@ -83,6 +84,6 @@ def trial_command(report: SweepReport, row: TrialRow) -> str:
     if not report.recipe or report.space is None:
         return ""
     seed = {} if row.seed is None else {"seed_everything": row.seed}
-    changes = {k: v for k, v in report.changes.items() if not k.startswith("sweep.")}
+    changes = {k: v for k, v in report.changes.items() if not k.startswith(_NOT_A_RUN_S)}
     assignments = {**changes, **report.space.assignments(row.values), **seed}
     return shlex.join(["paceline", "fit", report.recipe, *assignment_words(assignments)])

@@ -1,8 +1,10 @@
-"""A model that learns a line, or raises, diverges or dies when it is asked to."""
+"""A model that learns a line, or raises, diverges, dies, hangs or fills the disk when asked to."""
 
 from __future__ import annotations
 
 import os
+import time
+from pathlib import Path
 
 import torch
 from pytorch_lightning import LightningDataModule, LightningModule
@@ -28,6 +30,10 @@ class Fragile(LightningModule):
                 raise RuntimeError("the mishap that was asked for")
             if self.mishap == "die":
                 os._exit(1)
+            if self.mishap == "hang":
+                time.sleep(3600)
+            if self.mishap == "full":
+                Path("/dev/full").write_text("a disk without room")
         return self._loss(batch)
 
     def validation_step(self, batch: list[Tensor], batch_idx: int) -> None:

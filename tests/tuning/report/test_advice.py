@@ -183,6 +183,16 @@ def test_the_next_command_follows_all_advice_and_keeps_the_sweep_s_own_flags():
     assert given["sweep.vary"] == ["optimizer", "rate"]  # momentum needs the option that went
 
 
+def test_a_password_stays_out_of_the_next_command():
+    advice = [Advice("Train longer", "", ("--trainer.max_epochs", "20"))]
+    for uri, is_told in (("postgresql://me:secret@host/db", False), ("http://host:5000", True)):
+        report = report_with(flat(AT_TOP), changes={"tracking.uri": uri, "launch.storage": "/runs"})
+        command = next_command(report, advice)
+        assert (uri in command) == is_told
+        assert "secret" not in command
+        assert "--launch.storage /runs" in command
+
+
 def test_without_advice_there_is_no_next_command():
     assert next_command(report_with(flat(AT_TOP)), []) == ""
     assert next_command(report_with(flat(AT_TOP)), [Advice("See", "why")]) == ""

@@ -60,7 +60,8 @@ def test_a_value_on_one_line_is_read_back_as_it_was(value):
 
 
 def test_a_trial_s_command_sets_what_the_sweep_set_for_it(space_of, report_of):
-    report = report_of(3, changes={"trainer.max_epochs": 5, "sweep.metric": "val/loss"})
+    where = {"sweep.metric": "val/loss", "launch.address": "auto", "tracking.uri": "http://host"}
+    report = report_of(3, changes={"trainer.max_epochs": 5, **where})
     row = report.rows.by_number[0]
     words = shlex.split(trial_command(report, row))
     assert words[:3] == ["paceline", "fit", "mlp"]

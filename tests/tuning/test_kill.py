@@ -1,0 +1,102 @@
+"""A sweep whose driver is killed again and again ends like one that was left alone."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from paceline.platform.tracking import Store
+from paceline.tuning.journal import JOURNAL, read_rows
+from paceline.tuning.rows import Rows, TrialRow
+
+pytestmark = pytest.mark.ray
+
+SWEEP = ["sweep", "mlp", "--trials", "6", "--seed", "1", "--trainer.max_epochs", "9"]
+SWEEP += ["--vary", "learning_rate,dropout,layer_size", "--scheduler", "asha", "--json"]
+# Lines of the journal after which the driver is killed: at once, in the first trials, in later ones.
+KILLED_AT = (2, 14, 30)
+
+
+def start(folder: Path, *words: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "paceline", *words]
+    with (folder / "stderr.txt").open("ab") as err:
+        return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=err)
+
+
+def num_lines(journal: Path) -> int:
+    return journal.read_bytes().count(b"\n") if journal.exists() else 0
+
+
+def kill_when(process: subprocess.Popen[bytes], journal: Path, lines: int, log: Path) -> None:
+    deadline = time.monotonic() + 120
+    while num_lines(journal) < lines:
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+
+
+def answer(process: subprocess.Popen[bytes], log: Path) -> dict[str, Any]:
+    out, _ = process.communicate(timeout=180)
+    assert process.returncode == 0, log.read_text()
+    return json.loads(out)
+
+
+def fate(row: TrialRow) -> tuple[Any, ...]:
+    """All of a trial that must not hang on interruptions."""
+    history = [(r.epoch, r.step, r.metrics) for r in row.history]
+    verdicts = [verdict.as_dict() for verdict in row.verdicts]
+    end = (row.status, row.stop_reason, row.score, row.best_epoch)
+    return (row.number, row.values, row.seed, end, history, verdicts)
+
+
+def points(store: Store, row: TrialRow) -> dict[str, list[tuple[int, float]]]:
+    """Metric -> its points in MLflow in the order of the steps, the machine's own left out."""
+    names = [name for name in store.metrics(row.run_id) if not name.startswith("system/")]
+    found = {name: store.client.get_metric_history(row.run_id, name) for name in names}
+    return {name: sorted((p.step, p.value) for p in history) for name, history in found.items()}
+
+
+def rows_of(home: Path, name: str) -> Rows:
+    return read_rows(home / "runs" / name, "val/loss", "min")
+
+
+def test_a_driver_killed_in_a_loop_leaves_the_sweep_that_was_never_killed(
+    paceline_home: Path, tmp_path: Path
+):
+    log = tmp_path / "stderr.txt"
+    whole = answer(start(tmp_path, *SWEEP, "--name", "whole"), log)
+    words = [*SWEEP, "--name", "killed"]
+    for lines in KILLED_AT:
+        kill_when(
+            start(tmp_path, *words), paceline_home / "runs" / "killed" / JOURNAL, lines, log
+        )
+        words = ["resume", "killed", "--json"]
+    killed = answer(start(tmp_path, *words), log)
+
+    expected, found = rows_of(paceline_home, "whole"), rows_of(paceline_home, "killed")
+    assert [fate(row) for row in found] == [fate(row) for row in expected]
+    assert {row.stop_reason for row in found} == {"completed", "early_stopped"}
+    assert max(row.attempt for row in found) > 1
+    assert {**killed["best"], "run_id": 0, "checkpoint": 0} == {
+        **whole["best"],
+        "run_id": 0,
+        "checkpoint": 0,
+    }
+
+    store = Store(killed["tracking_uri"])
+    children = store.children(killed["run_id"])
+    assert len(children) == 6
+    assert set(children.values()) == {"finished"}
+    assert store.status(killed["run_id"]) == "finished"
+    assert not store.client.search_runs(
+        [store.client.get_run(killed["run_id"]).info.experiment_id], "attributes.status = 'RUNNING'"
+    )
+    for mine, theirs in zip(found, expected, strict=True):
+        assert points(store, mine) == points(store, theirs)
