@@ -18,12 +18,14 @@ WINGS = ("lightning_modules", "rl", "platform", "tuning", "deploy")
 
 
 def is_packaged(path: str) -> bool:
-    """Whether a tracked file belongs into the wheel: code, and the recipes beside it."""
+    """Whether a tracked file belongs into the wheel: code, the recipes, the report's page."""
     wing, slash, rest = path.partition("/")
     if not slash:
         return path.endswith(".py")
     return wing in WINGS and (
-        path.endswith(".py") or ("recipes/" in rest and path.endswith("yaml"))
+        path.endswith(".py")
+        or ("recipes/" in rest and path.endswith("yaml"))
+        or ("report/" in rest and path.endswith((".html", ".css", ".js")))
     )
 
 

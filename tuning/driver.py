@@ -67,8 +67,7 @@ class Driver:
                     self._check_stop()
                     signals.check()
 
-                session.wait_until_warm()
-                self._tune(monitor, turn)
+                self._tune(monitor, turn, session)
             session.stop_soon()
             self._check_outcome(monitor)
             self._finish_best(monitor, signals)
@@ -114,7 +113,7 @@ class Driver:
             (self.course.folder / STOP).unlink(missing_ok=True)
             raise Interrupted(15)
 
-    def _tune(self, monitor: Monitor, turn: Callable[[], None]) -> None:
+    def _tune(self, monitor: Monitor, turn: Callable[[], None], session: RaySession) -> None:
         """Let Tune drive the trials until none is left, with a `turn` of ours in its loop."""
         if not monitor.may_begin():
             return
@@ -140,11 +139,12 @@ class Driver:
 
         stopper = AnswerStopper(monitor)
         scheduler = WaitingScheduler(stopper)
+        events = Events(monitor, scheduler, turn)
         run_config = tune.RunConfig(
             name="tune",
             storage_path=str(self.course.folder),
             stop=stopper,
-            callbacks=[Events(monitor, scheduler, turn)],
+            callbacks=[events],
             verbose=0,
         )
         tuner = tune.Tuner(
@@ -152,8 +152,14 @@ class Driver:
             tune_config=self._tune_config(monitor, scheduler),
             run_config=run_config,
         )
-        with quiet_ray():
-            tuner.fit()
+        session.wait_until_warm()
+        try:
+            with quiet_ray():
+                tuner.fit()
+        except BaseException:
+            if not session.is_ours:
+                events.abandon()
+            raise
 
     def _tune_config(self, monitor: Monitor, scheduler: WaitingScheduler) -> tune.TuneConfig:
         """How Tune asks for configurations and names the trials."""

@@ -46,13 +46,13 @@ class RaySession:
             after.stop()
         self.address, self._preloading = address, preloading
         self._error: Exception | None = None
-        self._is_ours = not ray.is_initialized()
+        self.is_ours = not ray.is_initialized()
         self._is_ready, self._is_over = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="paceline-ray", daemon=True)
 
     def __enter__(self) -> RaySession:
         """Begin to start, unless it has; `nodes` waits for it."""
-        if self._is_ours and self._thread.ident is None:
+        if self.is_ours and self._thread.ident is None:
             self._thread.start()
         return self
 
@@ -76,7 +76,7 @@ class RaySession:
             UserError: There is no cluster at the address.
             RunError: Ray does not start here.
         """
-        if self._is_ours:
+        if self.is_ours:
             self._is_ready.wait()
         if self._error is not None:
             reason = str(self._error).strip().partition("\n")[0]
@@ -88,7 +88,7 @@ class RaySession:
 
     def wait_until_warm(self) -> None:
         """Wait until the processes that Ray started with itself are ready for trials."""
-        if self._is_ours and self._preloading is not None and self.address is None:
+        if self.is_ours and self._preloading is not None and self.address is None:
             self._preloading.wait(int(ray.cluster_resources().get("CPU", 0)))
 
     def stop_soon(self) -> None:

@@ -154,6 +154,14 @@ class Events(_Adapter, Callback):
             self._kill(number)
         self.turn()
 
+    def abandon(self) -> None:
+        """Give back what the trials hold of a Ray that goes on after an aborted sweep."""
+        for trial in self._running.values():
+            if (actor := trial.temporary_state.ray_actor) is not None:
+                ray.kill(actor)
+        if self.scheduler.controller is not None:
+            self.scheduler.controller.cleanup()
+
     def _over(self, trial: Trial) -> None:
         self._running.pop(number_of(trial), None)
         self.scheduler.forget(number_of(trial))

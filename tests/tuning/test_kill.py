@@ -18,7 +18,7 @@ pytestmark = pytest.mark.ray
 
 SWEEP = ["sweep", "mlp", "--trials", "6", "--seed", "1", "--trainer.max_epochs", "9"]
 SWEEP += ["--vary", "learning_rate,dropout,layer_size", "--scheduler", "asha", "--json"]
-# Lines of the journal after which the driver is killed: at once, in the first trials, in later ones.
+# Lines of the journal after which the driver is killed: at once, in the first trials, in later.
 KILLED_AT = (2, 14, 30)
 
 
@@ -74,9 +74,7 @@ def test_a_driver_killed_in_a_loop_leaves_the_sweep_that_was_never_killed(
     whole = answer(start(tmp_path, *SWEEP, "--name", "whole"), log)
     words = [*SWEEP, "--name", "killed"]
     for lines in KILLED_AT:
-        kill_when(
-            start(tmp_path, *words), paceline_home / "runs" / "killed" / JOURNAL, lines, log
-        )
+        kill_when(start(tmp_path, *words), paceline_home / "runs" / "killed" / JOURNAL, lines, log)
         words = ["resume", "killed", "--json"]
     killed = answer(start(tmp_path, *words), log)
 

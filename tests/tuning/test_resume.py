@@ -126,8 +126,8 @@ def test_a_sweep_that_is_being_driven_is_not_touched(whole: SweepResult):
 def test_a_changed_space_says_what_differs(whole: SweepResult, module_home: Path):
     path = folder_of(module_home, "whole") / "config.yaml"
     text = path.read_text()
-    assert "0.03\n" in text
-    path.write_text(text.replace("0.03\n", "0.3\n", 1))
+    assert "0.03" in text  # the upper bound of the learning rate
+    path.write_text(text.replace("0.03", "0.3", 1))
     try:
         with pytest.raises(UserError, match="learning_rate") as caught:
             paceline.extend("whole", 1)
@@ -176,17 +176,14 @@ def test_a_pickle_in_the_folder_is_never_opened(stopped: SweepResult, module_hom
         (tune / name).write_bytes(pickle.dumps(Trap()))
     paceline.extend("stopped", 1)
     assert not trap.exists()
-    pickle.loads((tune / "tuner.pkl").read_bytes()) if (tune / "tuner.pkl").exists() else None
+    pickle.loads(pickle.dumps(Trap()))
+    assert trap.exists()  # so it was one
 
 
 def test_the_best_of_an_earlier_sweep_are_tried_first(whole: SweepResult):
     liked = sweep_mlp("liked", trials=2, sweep__like="whole", trainer__max_epochs=1)
-    first = liked.rows.by_number[0]
-    assert first.origin == "point"
-    best = sorted(whole.rows, key=lambda row: row.score)[0]
-    assert first.values == pytest.approx(best.values) or first.values in [
-        row.values for row in paceline.tuning_rows("whole")
-    ] if hasattr(paceline, "tuning_rows") else first.values.keys() == best.values.keys()
+    first, best = liked.rows.by_number[0], whole.rows.best()
+    assert (first.origin, first.values) == ("point", best.values)
 
 
 def test_reconcile_ends_what_a_dead_driver_left_running(module_home: Path):
@@ -198,12 +195,12 @@ def test_reconcile_ends_what_a_dead_driver_left_running(module_home: Path):
     first = result.rows.by_number[0]
     store.client.update_run(first.run_id, status="RUNNING")
     store.client.update_run(result.run_id, status="RUNNING")
-    store.create_run("dead-000", parent=result.run_id, tags={"paceline.trial": "0"})
+    second = store.create_run("dead-000", parent=result.run_id, tags={"paceline.trial": "0"})
     told = reconcile("dead")
     assert len(told["repairs"]) >= 3
     assert "running" not in store.children(result.run_id).values()
     assert store.status(result.run_id) == "killed"
-    assert reconcile("dead")["repairs"] == [] or "second one" in reconcile("dead")["repairs"][0]
+    assert reconcile("dead")["repairs"] == [f"run {second} is a second one of trial 000"]
     assert paceline.resume("dead").status == "finished"
 
 

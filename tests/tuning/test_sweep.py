@@ -11,6 +11,7 @@ import pytest
 from mlflow import MlflowClient
 from paceline.platform.errors import RunError, UserError
 from paceline.platform.tracking import Store
+from paceline.tuning import monitor
 from paceline.tuning.result import SweepResult
 from paceline.tuning.show import show
 
@@ -129,7 +130,14 @@ def test_show_reads_the_sweep_back_with_its_pictures(digits: SweepResult, module
     answer, text = show("digits")
     assert answer == {**digits.as_dict(), "seconds": answer["seconds"]}
     assert f"*{digits.best['trial_id']}" in text
-    assert (module_home / "runs" / "digits" / "plots" / "curves.png").is_file()
+    assert (module_home / "runs" / "digits" / "report" / "index.html").is_file()
+    assert "report/index.html" in text
+
+
+def test_the_parent_run_carries_the_report(digits: SweepResult):
+    found = client_of(digits).list_artifacts(digits.run_id, "report")
+    names = {Path(file.path).name for file in found}
+    assert {"index.html", "best_so_far.png", "learning_curves.png", "slices.png"} <= names
 
 
 def test_the_state_names_what_test_and_predict_need(digits: SweepResult, module_home: Path):
@@ -158,6 +166,84 @@ def test_a_failing_trial_is_recorded_and_the_sweep_goes_on(recipe: Path):
     assert client_of(result).get_run(died.run_id).info.status == "FAILED"
     assert result.best["trial_id"] == "000"
     assert result.as_dict()["failed"] == 2
+
+
+def test_a_trial_that_hangs_or_finds_the_disk_full_fails_alone(
+    recipe: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(monitor, "HANG_GRACE_S", 2.0)
+    space = {"model.mishap": {"grid": ["hang", "full", "none"]}}
+    result = sweep_fragile(recipe, space, sweep__trial_time_s=4)
+    hung, full, fine = result.rows
+    assert (hung.status, full.status, fine.status) == ("failed", "failed", "finished")
+    assert hung.error.startswith("HungTrial: no end 2 s after 4 s")
+    assert "No space left on device" in full.error
+    assert client_of(result).get_run(hung.run_id).info.status == "FAILED"
+    assert result.best["trial_id"] == "002"
+
+
+def test_a_trial_whose_score_is_no_number_is_stopped_and_says_since_when(recipe: Path):
+    space = {"model.mishap": {"grid": ["none", "diverge"]}}
+    result = sweep_fragile(recipe, space, sweep__scheduler="asha", sweep__grace=2)
+    _, diverged = result.rows
+    assert (diverged.epoch, diverged.stop_reason) == (1, "early_stopped")
+    assert diverged.detail == "diverged: no finite score since epoch 1, step 4"
+
+
+@pytest.mark.parametrize("axis", [{"sweep__time_axis": "step"}, {"sweep__scheduler": "hyperband"}])
+def test_rungs_stand_on_the_axis_that_is_asked_for(recipe: Path, axis: dict[str, str]):
+    space = {"model.offset": {"grid": [1.0, 2.0, 3.0]}}
+    config = {"trainer__max_steps": 12, "sweep__scheduler": "asha", "sweep__grace": 1, **axis}
+    result = sweep_fragile(recipe, space, **config)
+    first, *worse = result.rows
+    assert [v.rung for v in first.verdicts] == ([1, 3, 9] if "sweep__time_axis" in axis else [1])
+    assert first.history[0].at == (4 if "sweep__time_axis" in axis else 1)
+    assert any(row.stopped_by for row in worse)
+
+
+def test_a_metric_as_time_axis_needs_its_end(recipe: Path):
+    with pytest.raises(UserError, match=r"sweep\.horizon") as caught:
+        sweep_fragile(
+            recipe,
+            {"model.offset": {"grid": [1.0]}},
+            sweep__time_axis="env/steps",
+            sweep__scheduler="asha",
+        )
+    assert "--sweep.horizon" in caught.value.remedy
+
+
+def test_several_objectives_have_a_front_and_no_early_stopping(module_home: Path):
+    config = {"trainer.max_epochs": 1, "sweep.objectives": {"num_parameters": "min"}}
+    with pytest.raises(UserError, match="several objectives"):
+        paceline.sweep("mlp", trials=2, seed=1, config=config)
+    config["sweep.scheduler"] = "none"
+    result = paceline.sweep(
+        "mlp", trials=4, seed=1, search="tpe", vary=["layer_size"], config=config, name="front"
+    )
+    assert all(row.facts["num_parameters"] > 100 for row in result.rows)
+    assert (module_home / "runs" / "front" / "report" / "pareto.png").is_file()
+
+
+def test_the_winner_is_trained_again_with_seeds_that_no_trial_had(module_home: Path):
+    result = paceline.sweep(
+        "mlp",
+        trials=2,
+        seed=1,
+        seeds=2,
+        vary=["dropout"],
+        config={"trainer.max_epochs": 2},
+        name="won",
+    )
+    winner = result.winner
+    assert winner["seeds"] == [2, 3]
+    mean, half_width = winner["metrics"]["test/accuracy"]
+    assert 0.5 < mean <= 1
+    assert half_width > 0
+    assert not set(winner["seeds"]) & {row.seed for row in result.rows}
+    store = Store(result.tracking_uri)
+    assert len(store.children(result.run_id)) == 4
+    assert store.metrics(result.run_id)["winner/test/accuracy"] == pytest.approx(mean)
+    assert "winner" in show("won")[0]
 
 
 def test_a_sweep_whose_trials_all_fail_has_failed(recipe: Path):

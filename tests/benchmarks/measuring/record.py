@@ -43,14 +43,16 @@ def check_record(
     runs = client.search_runs([found.experiment_id], max_results=1000)
     if any(PARENT in run.data.tags for run in runs):  # ours has a run for the sweep as well
         runs = [run for run in runs if PARENT in run.data.tags]
-    wanted, there = sorted(points), sorted(run.info.run_id for run in runs)
-    assert len(there) == len(wanted), f"{len(there)} runs for {len(wanted)} trials"
-    assert all(run.info.status == "FINISHED" for run in runs), "a run has no end"
+    wanted = sorted(points)
+    assert len(runs) == len(wanted), f"{len(runs)} runs for {len(wanted)} trials"
+    endless = [run.info.run_name for run in runs if run.info.status != "FINISHED"]
+    assert not endless, f"runs without a good end: {endless}"
     for name, missing in names.items():
-        counts = []
-        for run_id in there:
-            history = client.get_metric_history(run_id, name)
-            assert all(math.isfinite(point.value) for point in history), (run_id, name)
-            counts.append(len({point.step for point in history}))
-        for count, epochs in zip(sorted(counts), wanted, strict=True):
-            assert epochs - missing <= count <= epochs, (name, count, epochs)
+        counts: list[tuple[int, str]] = []
+        for run in runs:
+            history = client.get_metric_history(run.info.run_id, name)
+            assert all(math.isfinite(point.value) for point in history), (run.info.run_name, name)
+            counts.append((len({point.step for point in history}), str(run.info.run_name)))
+        for (count, trial), epochs in zip(sorted(counts), wanted, strict=True):
+            told = f"{trial} has {count} points of {name} for {epochs} epochs"
+            assert epochs - missing <= count <= epochs, told
