@@ -7,11 +7,12 @@ in the journal already.
 from __future__ import annotations
 
 import functools
+import math
 import os
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..platform.errors import RunError
 from ..platform.home import write_state
@@ -32,6 +33,9 @@ from .table import LiveTable
 from .trial_folder import folder_of
 from .tune_adapter import AnswerStopper, Events, WaitingScheduler
 from .winner import draw_best, keep_config, train_winner
+
+if TYPE_CHECKING:
+    from .trial import TrialPlan
 
 from ray import tune  # isort: skip - `ray_session` sets what Ray reads when it is imported
 
@@ -89,6 +93,7 @@ class Driver:
             budget=course.budget,
             stops_diverged=sweep.scheduler != "none",
             trial_time_s=sweep.trial_time_s,
+            horizon=self.plan.horizon or math.inf,
         )
         judge = Judge(self.plan.rule, self.rows, in_order=sweep.in_order)
         return Monitor(
@@ -117,22 +122,9 @@ class Driver:
         """Let Tune drive the trials until none is left, with a `turn` of ours in its loop."""
         if not monitor.may_begin():
             return
-        from .trial import TrialPlan, run_trial
+        from .trial import run_trial
 
-        config = self.plan.config
-        shared = TrialPlan(
-            name=self.course.name,
-            config=config.to_dict(),
-            metric=config.sweep.metric,
-            store_uri=self.store.uri,
-            folder=str(self.course.folder),
-            path=tuple(sys.path),
-            deadline=self.course.budget.deadline,
-            trial_time_s=config.sweep.trial_time_s,
-            time_axis=self.plan.time_axis,
-            is_exact=config.sweep.max_epochs is not None,
-            has_pictures=config.sweep.pictures == "all",
-        )
+        shared = self._trial_plan()
 
         def trial(suggestion: dict[str, Any]) -> None:
             run_trial(suggestion, shared, tune.report)
@@ -148,7 +140,7 @@ class Driver:
             verbose=0,
         )
         tuner = tune.Tuner(
-            tune.with_resources(trial, worker_shape(config.launch)),
+            tune.with_resources(trial, worker_shape(self.plan.config.launch)),
             tune_config=self._tune_config(monitor, scheduler),
             run_config=run_config,
         )
@@ -160,6 +152,25 @@ class Driver:
             if not session.is_ours:
                 events.abandon()
             raise
+
+    def _trial_plan(self) -> TrialPlan:
+        """What all trials share."""
+        from .trial import TrialPlan
+
+        config = self.plan.config
+        return TrialPlan(
+            name=self.course.name,
+            config=config.to_dict(),
+            metric=config.sweep.metric,
+            store_uri=self.store.uri,
+            folder=str(self.course.folder),
+            path=tuple(sys.path),
+            deadline=self.course.budget.deadline,
+            trial_time_s=config.sweep.trial_time_s,
+            time_axis=self.plan.time_axis,
+            is_exact=config.sweep.max_epochs is not None,
+            has_pictures=config.sweep.pictures == "all",
+        )
 
     def _tune_config(self, monitor: Monitor, scheduler: WaitingScheduler) -> tune.TuneConfig:
         """How Tune asks for configurations and names the trials."""

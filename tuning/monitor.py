@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -45,6 +46,7 @@ class Frame:
         budget: Its limits.
         stops_diverged: Whether a trial whose score is no finite number is stopped.
         trial_time_s: Seconds that one trial may take; None: no limit.
+        horizon: Where a trial ends on the time axis.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Frame:
     budget: Budget
     stops_diverged: bool
     trial_time_s: float | None = None
+    horizon: float = math.inf
 
 
 class Monitor:
@@ -154,6 +157,8 @@ class Monitor:
             self.end(number, **end)
             return "stop"
         row = self.rows.by_number[number]
+        if row.at >= self.frame.horizon:
+            return "go_on"  # it has nothing left to spend, and ends by itself
         if self.fatal or not self.frame.budget.may_go_on(self.rows, time.time()):
             return self._stop(number, "budget", "the sweep's budget is spent")
         first = row.diverged_since

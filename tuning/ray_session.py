@@ -100,6 +100,8 @@ class RaySession:
         self._is_over.set()
         if self._thread.ident is not None:
             self._thread.join()
+        if self._preloading is not None:
+            self._preloading.close()
 
     def __exit__(
         self,

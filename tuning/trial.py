@@ -30,7 +30,10 @@ from . import ray_settings as ray_settings
 from .reporter import Report, TrialReporter, UnknownMetric
 from .trial_folder import folder_of, logged, only_writer, remove_leftovers
 
+from ray.train._internal.session import get_session  # isort: skip - after `ray_settings`
+
 logger = logging.getLogger("paceline.tuning")
+END_S = 60.0  # what a stopped trial may take to write what it has
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,7 @@ def run_trial(suggestion: dict[str, Any], plan: TrialPlan, report: Report) -> No
         SystemExit: The sweep stopped this trial.
     """
     number = suggestion["number"]
+    _outlive_the_stop()
     sys.path += [folder for folder in plan.path if folder not in sys.path]
     reporter = TrialReporter(
         number,
@@ -98,6 +102,19 @@ def run_trial(suggestion: dict[str, Any], plan: TrialPlan, report: Report) -> No
     if reporter.is_stopped:
         sys.exit(0)  # nobody waits for another report of this trial
     report({"number": number, "reports": reporter.unsent(), "end": end})
+
+
+def _outlive_the_stop() -> None:
+    """Let a trial that was stopped write its checkpoint and its last points.
+
+    Ray waits for a trial's thread when its actor goes on to another, but not when it is removed.
+    """
+    session = get_session()
+    if session is None or hasattr(session, "waits_for_its_end"):
+        return
+    plain = session.finish
+    session.finish = lambda timeout=None: plain(timeout or END_S)  # type: ignore[method-assign]
+    session.waits_for_its_end = True  # type: ignore[attr-defined] - one session serves many trials
 
 
 def _end_of(

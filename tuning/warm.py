@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -44,16 +45,18 @@ class Preloading:
         files: Sequence[str],
         folder: str,
     ):
-        self._ready = tempfile.TemporaryDirectory(prefix="paceline-warm-")
-        what = {"recipe": recipe, "changes": dict(changes), "files": [*files], "folder": folder}
-        what["ready"] = self._ready.name
-        self._ours = {VARIABLE: json.dumps(what, default=str), _MODULES: __name__}
+        self._what = {"recipe": recipe, "changes": dict(changes), "files": [*files]}
+        self._what["folder"] = folder
+        self._ready: str | None = None  # a folder with a file for each process that is warm
         self._before: dict[str, str | None] = {}
 
     def __enter__(self) -> None:
         """Tell the processes to come, through the environment."""
-        self._before = {name: os.environ.get(name) for name in self._ours}
-        os.environ.update(self._ours)
+        self._ready = tempfile.mkdtemp(prefix="paceline-warm-")
+        what = json.dumps({**self._what, "ready": self._ready}, default=str)
+        ours = {VARIABLE: what, _MODULES: __name__}
+        self._before = {name: os.environ.get(name) for name in ours}
+        os.environ.update(ours)
 
     def __exit__(
         self,
@@ -71,8 +74,14 @@ class Preloading:
     def wait(self, count: int) -> None:
         """Wait until so many processes are warm; Ray would start others beside them else."""
         deadline = time.monotonic() + PATIENCE_S
-        while len(os.listdir(self._ready.name)) < count and time.monotonic() < deadline:
+        while self._ready and len(os.listdir(self._ready)) < count and time.monotonic() < deadline:
             time.sleep(0.02)
+
+    def close(self) -> None:
+        """Remove what was left on disk."""
+        if self._ready is not None:
+            shutil.rmtree(self._ready, ignore_errors=True)
+            self._ready = None
 
 
 def warm(recipe: str, changes: dict[str, list[Any]], files: list[str], folder: str) -> None:

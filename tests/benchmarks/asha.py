@@ -53,6 +53,13 @@ SAME = 1e-4  # relative, of two losses of the same epoch of the same training
 REDUCTION_FACTOR = 3
 
 
+class Sweep(NamedTuple):
+    """Trials, and the losses of all epochs in the order in which they ended."""
+
+    trials: list[Trial]
+    losses: list[float]
+
+
 class Spent(NamedTuple):
     """What one side of one round spent and found.
 
@@ -67,8 +74,10 @@ class Spent(NamedTuple):
     best: float
 
 
-def sweep(seed: int, scheduler: str, options: argparse.Namespace, configs: Path) -> Sweep:
-    """Our sweep; the configs of its trials go into a folder, by number."""
+def sweep(
+    seed: int, scheduler: str, options: argparse.Namespace, configs: Path | None = None
+) -> Sweep:
+    """Our sweep; the configs of its trials are copied into a folder, by number."""
     words = f"sweep mlp --trials {options.trials} --seed {seed} --scheduler {scheduler} --json"
     words += f" --trainer.max_epochs {options.epochs}"
     with fresh_folder() as home:
@@ -78,18 +87,17 @@ def sweep(seed: int, scheduler: str, options: argparse.Namespace, configs: Path)
         assert done.answer["finished"] == len(trials) == options.trials, done.answer
         epochs = [len(trial.losses) for trial in trials]
         check_record(uri, EXPERIMENT, epochs, {"val/loss": 0, "train/loss": 0})
-        client = MlflowClient(uri)
-        for trial in trials:
-            file = client.download_artifacts(trial.run_id, "config.yaml")
-            shutil.copy(file, configs / f"{trial.number:03d}.yaml")
+        if configs is not None:
+            copy_configs(uri, trials, configs)
         return Sweep(trials, read_losses(home))
 
 
-class Sweep(NamedTuple):
-    """Trials, and the losses of all epochs in the order in which they were reported."""
-
-    trials: list[Trial]
-    losses: list[float]
+def copy_configs(uri: str, trials: Sequence[Trial], folder: Path) -> None:
+    """Take the config of each trial from its record, which `load` reads like a recipe."""
+    client = MlflowClient(uri)
+    for trial in trials:
+        file = client.download_artifacts(trial.run_id, "config.yaml")
+        shutil.copy(file, folder / f"{trial.number:03d}.yaml")
 
 
 class Pruning(Callback):
@@ -154,12 +162,12 @@ def check_same(whole: Sweep, part: Sweep) -> None:
 
 def measure(seed: int, options: argparse.Namespace) -> dict[str, Spent]:
     """One seed of the sweep."""
-    with tempfile.TemporaryDirectory(prefix="paceline-bench-") as first, fresh_folder() as second:
-        whole = sweep(seed, "none", options, Path(first))
+    with fresh_folder() as configs:
+        whole = sweep(seed, "none", options, configs)
         assert len(whole.losses) == options.trials * options.epochs, len(whole.losses)
-        asha = sweep(seed, "asha", options, second)
+        asha = sweep(seed, "asha", options)
         assert [t.values for t in asha.trials] == [t.values for t in whole.trials]
-        optunas = hyperband(seed, options, Path(first))
+        optunas = hyperband(seed, options, configs)
     check_same(whole, asha)
     check_same(whole, optunas)
     reference = min(finite(whole.losses))
