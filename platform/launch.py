@@ -74,6 +74,7 @@ def train(
     ckpt_path: str | None = None,
     strict_metric: bool = True,
     log_model: bool = False,
+    is_again: bool = False,
     wants_pictures: Callable[[], bool] = lambda: True,
 ) -> Outcome:
     """Train a config's model and record it in a run that exists.
@@ -90,6 +91,8 @@ def train(
         ckpt_path: Checkpoint to go on from.
         strict_metric: Whether a deciding metric that is never logged is an error.
         log_model: Whether the best checkpoint is logged as an MLflow model too.
+        is_again: Whether an earlier attempt may have written into the run, with a checkpoint or
+            before its first: no step is written twice.
         wants_pictures: Asked after training whether pictures and the signature are to be made,
             which takes 0.5 s: most trials of a sweep spare them.
 
@@ -103,6 +106,8 @@ def train(
     background = Background("A part of the run's record")
     monitor = SystemMonitor(writer).start()
     try:
+        if is_again:
+            writer.go_on([], store.last_steps(run_id))
         for write in _descriptions(config, built, store, run_id, name, command):
             background.post(write)
         outcome = fit(

@@ -46,7 +46,17 @@ def resume_run(name: str, storage: str | None = None, *, command: str = "") -> R
         store = open_store(config)
         store.reopen(state["run_id"])
         parent = state.get("parent")
-        run = Run(config, folder, store, state["run_id"], command, parent, checkpoint, started)
+        run = Run(
+            config,
+            folder,
+            store,
+            state["run_id"],
+            command,
+            parent,
+            checkpoint,
+            started,
+            is_again=True,
+        )
         return train_run(run, built)
 
 

@@ -118,6 +118,7 @@ class Run:
         parent: Run id under which it stands.
         ckpt_path: Checkpoint to go on from.
         started: When this process began with it, by the monotonic clock.
+        is_again: Whether an earlier process may have written into its MLflow run.
     """
 
     config: Config
@@ -128,6 +129,7 @@ class Run:
     parent: str | None
     ckpt_path: str | None
     started: float
+    is_again: bool = False
 
 
 def train_run(run: Run, built: Built, callbacks: tuple[Callback, ...] = ()) -> RunResult:
@@ -152,6 +154,7 @@ def train_run(run: Run, built: Built, callbacks: tuple[Callback, ...] = ()) -> R
             ckpt_path=run.ckpt_path,
             strict_metric="metric" in (config.values.get("sweep") or {}),
             log_model=config.tracking.log_model,
+            is_again=run.is_again,
         )
         result.metrics, result.checkpoint = outcome.metrics, outcome.checkpoint
         state["stop_reason"] = outcome.stop_reason

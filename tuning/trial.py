@@ -161,6 +161,7 @@ def _train(
         name=f"{plan.name}-{suggestion['number']:03d}",
         command=command_of(base, suggestion["assignments"]),
         ckpt_path=checkpoint,
+        is_again=suggestion["attempt"] > 1,
         wants_pictures=lambda: plan.has_pictures and not reporter.is_stopped,
     )
     end = {"status": "finished", "stop_reason": outcome.stop_reason, "facts": _facts(built.model)}
