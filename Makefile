@@ -21,7 +21,7 @@ check: .venv/tested  ## lint, format, types
 	@mkdir -p build/types && ln -sfn ../.. build/types/paceline
 	$(BIN)/pyright
 
-bench: .venv/tested  ## side-by-side benchmarks, one JSON line each; minutes
+bench: .venv/tested  ## side-by-side benchmarks, one JSON line each; an hour
 	@for file in tests/benchmarks/[a-z]*.py; do $(BIN)/python $$file || exit 1; done
 
 clean:  ## forget the installation and what was built
