@@ -7,6 +7,7 @@ pictures beside the training.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -44,15 +45,32 @@ class _KeepPoints(Callback):
     """Keeps in each checkpoint the points that had not arrived, and gives them back from it.
 
     What an earlier attempt wrote behind its checkpoint is in the store already; those steps are
-    trained again and not written again.
+    trained again and not written again. An epoch's own metrics belong to its checkpoint too, though
+    Lightning logs them only after the last callback.
     """
 
     def __init__(self, store: Store, writer: MetricWriter):
         self.store, self.writer = store, writer
+        self._ended: Trainer | None = None  # between an epoch's end and the next one's begin
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """What the epoch before ended with has been logged."""
+        self._ended = None
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The epoch's metrics are complete and will be logged."""
+        # Reading them is a collective call where there are several processes.
+        self._ended = trainer if trainer.world_size == 1 else None
 
     def state_dict(self) -> dict[str, Any]:
-        """The points that are on their way."""
-        return {"run_id": self.writer.run_id, "points": self.writer.unwritten()}
+        """The points that are on their way, and those that are about to be."""
+        points = self.writer.unwritten()
+        if self._ended is not None:
+            step = self._ended.fit_loop.epoch_loop._batches_that_stepped - 1
+            metrics = self._ended._logger_connector.metrics["log"]
+            now = int(time.time() * 1000)
+            points += [[name, float(value), now, step] for name, value in metrics.items()]
+        return {"run_id": self.writer.run_id, "points": points}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Send them, when it is the same run that goes on."""
