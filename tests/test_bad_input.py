@@ -340,8 +340,8 @@ SWEEPS: list[Row] = [
     ((*SWEEP, "--vary", "learnng_rate"), "learning_rate", "--vary"),
     ((*SWEEP, "--vary", ","), "at least one name", "--vary"),
     ((*SWEEP, "--vary", "momentum", "--optimizer", "Adam"), "can apply", "--vary momentum"),
-    ((*SWEEP, "--search", "bayes"), "'random', 'grid'", "--search"),
-    ((*SWEEP, "--scheduler", "hyper"), "'asha', 'none'", "--scheduler"),
+    ((*SWEEP, "--search", "bayes"), "random, grid, tpe", "sweep.search"),
+    ((*SWEEP, "--scheduler", "hyper"), "'asha', 'hyperband'", "--scheduler"),
     ((*SWEEP, "--mode", "up"), "'min', 'max'", "--mode"),
     ((*SWEEP, "--max-time", "0"), "a number > 0", "--max-time"),
     ((*SWEEP, "--sweep.grace", "0"), "a number > 0", "--sweep.grace"),
@@ -349,7 +349,6 @@ SWEEPS: list[Row] = [
     ((*SWEEP, "--sweep.space", "[1]"), "type dict", "--sweep.space"),
     ((*SWEEP, "--sweep.space", "{}"), "at least one knob", "--sweep.space"),
     ((*SWEEP, "--optimizer.lr", "-1"), ">= 0", "--optimizer.lr"),
-    ((*SWEEP, "--seeds", "3"), "known name", "--seeds"),
     (("sweep", "mpl"), "mlp", "RECIPE"),
     (("sweep",), "must be given", "RECIPE"),
 ]

@@ -7,6 +7,7 @@ in the journal already.
 from __future__ import annotations
 
 import functools
+import gc
 import math
 import os
 import sys
@@ -72,6 +73,7 @@ class Driver:
                     signals.check()
 
                 self._tune(monitor, turn, session)
+            gc.collect()  # Tune's own circles hold handles of Ray as well
             session.stop_soon()
             self._check_outcome(monitor)
             self._finish_best(monitor, signals)
@@ -152,6 +154,8 @@ class Driver:
             if not session.is_ours:
                 events.abandon()
             raise
+        finally:
+            events.forget_all()
 
     def _trial_plan(self) -> TrialPlan:
         """What all trials share."""

@@ -162,6 +162,11 @@ class Events(_Adapter, Callback):
         if self.scheduler.controller is not None:
             self.scheduler.controller.cleanup()
 
+    def forget_all(self) -> None:
+        """Let go of Ray's handles: one that outlives its session takes a later one down."""
+        self._running.clear()
+        self.scheduler.controller = None
+
     def _over(self, trial: Trial) -> None:
         self._running.pop(number_of(trial), None)
         self.scheduler.forget(number_of(trial))
