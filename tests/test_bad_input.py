@@ -340,7 +340,7 @@ SWEEPS: list[Row] = [
     ((*SWEEP, "--vary", "learnng_rate"), "learning_rate", "--vary"),
     ((*SWEEP, "--vary", ","), "at least one name", "--vary"),
     ((*SWEEP, "--vary", "momentum", "--optimizer", "Adam"), "can apply", "--vary momentum"),
-    ((*SWEEP, "--search", "bayes"), "random, grid, tpe", "sweep.search"),
+    ((*SWEEP, "--search", "bayes"), "valid names are: grid, random", "sweep.search"),
     ((*SWEEP, "--scheduler", "hyper"), "'asha', 'hyperband'", "--scheduler"),
     ((*SWEEP, "--mode", "up"), "'min', 'max'", "--mode"),
     ((*SWEEP, "--max-time", "0"), "a number > 0", "--max-time"),
