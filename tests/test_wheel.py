@@ -71,6 +71,6 @@ def test_wheel_names_the_command_and_every_group_of_the_catalog(wheel: Path):
     with zipfile.ZipFile(wheel) as file:
         name = next(n for n in file.namelist() if n.endswith("entry_points.txt"))
         text = file.read(name).decode()
-    assert "paceline = paceline.__main__:main" in text
+    assert "paceline = paceline.__main__:command" in text
     for group in ("recipes", "models", "data", "optimizers", "schedules"):
         assert f"[paceline.{group}]" in text

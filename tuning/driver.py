@@ -13,6 +13,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from ..platform.errors import RunError
@@ -32,7 +33,7 @@ from .searcher import TrialSearcher
 from .stopping.judge import Judge
 from .table import LiveTable
 from .trial_folder import folder_of
-from .tune_adapter import AnswerStopper, Events, WaitingScheduler
+from .tune_adapter import AnswerStopper, Events, WaitingScheduler, in_any_process
 from .winner import draw_best, keep_config, train_winner
 
 if TYPE_CHECKING:
@@ -72,8 +73,10 @@ class Driver:
                     self._check_stop()
                     signals.check()
 
+                gc.freeze()  # what was imported needs no look
                 self._tune(monitor, turn, session)
             gc.collect()  # Tune's own circles hold handles of Ray as well
+            gc.unfreeze()
             session.stop_soon()
             self._check_outcome(monitor)
             self._finish_best(monitor, signals)
@@ -148,7 +151,7 @@ class Driver:
         )
         session.wait_until_warm()
         try:
-            with quiet_ray():
+            with quiet_ray(), in_any_process() if session.is_preloaded else nullcontext():
                 tuner.fit()
         except BaseException:
             if not session.is_ours:

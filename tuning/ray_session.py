@@ -86,9 +86,14 @@ class RaySession:
             raise RunError(f"Ray does not start: {reason}", "", "ray stop; df -h /tmp /dev/shm")
         return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
+    @property
+    def is_preloaded(self) -> bool:
+        """Whether Ray was started here, with processes that become warm."""
+        return self.is_ours and self._preloading is not None and self.address is None
+
     def wait_until_warm(self) -> None:
         """Wait until the processes that Ray started with itself are ready for trials."""
-        if self.is_ours and self._preloading is not None and self.address is None:
+        if self._preloading is not None and self.is_preloaded:
             self._preloading.wait(int(ray.cluster_resources().get("CPU", 0)))
 
     def stop_soon(self) -> None:

@@ -22,6 +22,8 @@ SETTINGS = {
     "TUNE_GLOBAL_CHECKPOINT_S": "86400",
     # Ctrl-C is ours: Tune would wait for the running trials and go on as if nothing had happened.
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    # As Tune sets it in its actors: Lightning must not fork where Ray's threads run.
+    "PL_DISABLE_FORK": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
     # Tune's new output prints a banner on standard output at every verbosity.
     "RAY_AIR_NEW_OUTPUT": "0",

@@ -8,12 +8,14 @@ verdict is known.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ray.tune import Callback
+from ray.tune.execution.class_cache import _ActorClassCache
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.stopper import Stopper
@@ -178,6 +180,21 @@ class Events(_Adapter, Callback):
         if actor is not None:
             logger.warning("Trial %03d hangs: its process is ended.", number)
             ray.kill(actor)
+
+
+@contextlib.contextmanager
+def in_any_process() -> Iterator[None]:
+    """Let Tune's actors take worker processes that run already, the preloaded ones.
+
+    Tune gives its actors a few variables of the environment (`ray_settings` has them), and Ray
+    starts a fresh process for whoever asks for any. Those that Ray starts here have the driver's.
+    """
+    plain = _ActorClassCache.get
+    _ActorClassCache.get = lambda cache, trainable: ray.remote(trainable)
+    try:
+        yield
+    finally:
+        _ActorClassCache.get = plain
 
 
 def number_of(trial: Trial) -> int:

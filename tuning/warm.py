@@ -26,6 +26,9 @@ from typing import Any
 VARIABLE = "PACELINE_WARM"
 PATIENCE_S = 30.0
 _MODULES = "RAY_preload_python_modules"
+# Ray ends processes that nobody has used for a second as soon as all cores are promised to trials,
+# and so the one that the second trial was about to take.
+_KEPT = {"RAY_idle_worker_killing_time_threshold_ms": "120000"}
 
 
 class Preloading:
@@ -54,7 +57,7 @@ class Preloading:
         """Tell the processes to come, through the environment."""
         self._ready = tempfile.mkdtemp(prefix="paceline-warm-")
         what = json.dumps({**self._what, "ready": self._ready}, default=str)
-        ours = {VARIABLE: what, _MODULES: __name__}
+        ours = {VARIABLE: what, _MODULES: __name__, **_KEPT}
         self._before = {name: os.environ.get(name) for name in ours}
         os.environ.update(ours)
 
