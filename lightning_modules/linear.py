@@ -8,13 +8,13 @@ w.x + b > 0. B batch, D features, K classes.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from .blocks.initializers import WeightInit, init_weights
-from .classifier import Classifier, Loss, Regularizer
+from .classifier import Classifier
 from .shapes import require_num_classes, resolve_input
 
 if TYPE_CHECKING:
@@ -59,15 +59,9 @@ class LinearClassifier(Classifier):
         in_features: D; default: that of the data.
         num_classes: K; default: that of the data.
         in_shape: Shape of one example, for the pictures; default: that of the data.
-        loss: See `Classifier`, as all that follow `weight_init_std`.
         weight_init: How W starts; `zeros` is as good as any for a convex loss.
         weight_init_std: Standard deviation of `normal`.
-        margin: By how much the correct score must win under `svm`.
-        label_smoothing: Share of the target spread over all classes; `softmax` only.
-        regularizer: R(W).
-        regularizer_weight: The deck's lambda.
-        l2_share: The deck's beta in the elastic net.
-        class_names: Names for the pictures; default: those of the data.
+        **objective: See `Classifier`.
 
     Raises:
         ValueError: If an argument is outside its range, or set where it has no effect.
@@ -78,30 +72,14 @@ class LinearClassifier(Classifier):
         in_features: int | None = None,
         num_classes: int | None = None,
         in_shape: list[int] | None = None,
-        loss: Loss = "softmax",
         weight_init: WeightInit = "xavier",
         weight_init_std: float = 0.01,
-        margin: float = 1.0,
-        label_smoothing: float = 0.0,
-        regularizer: Regularizer = "none",
-        regularizer_weight: float = 0.0,
-        l2_share: float = 1.0,
-        class_names: list[str] | None = None,
+        **objective: Any,
     ):
         features, shape = resolve_input(in_features, in_shape)
         classes = require_num_classes(num_classes)
-        super().__init__(
-            LinearNetwork(features, classes, weight_init, weight_init_std),
-            classes,
-            torch.zeros(2, *shape),
-            loss=loss,
-            margin=margin,
-            label_smoothing=label_smoothing,
-            regularizer=regularizer,
-            regularizer_weight=regularizer_weight,
-            l2_share=l2_share,
-            class_names=class_names,
-        )
+        network = LinearNetwork(features, classes, weight_init, weight_init_std)
+        super().__init__(network, classes, torch.zeros(2, *shape), **objective)
         self.save_hyperparameters()
         self.example_shape = shape
 

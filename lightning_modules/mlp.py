@@ -9,22 +9,20 @@ XOR. B batch, D features, K classes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
-from .blocks.activations import activation as build_activation
-from .blocks.activations import width_factor
+from .blocks.activations import Activation
 from .blocks.checks import require
-from .blocks.initializers import WeightInit, init_weights
-from .classifier import Classifier, Loss, Regularizer
+from .blocks.initializers import WeightInit
+from .blocks.layers import LayerStyle
+from .classifier import Classifier
 from .shapes import require_num_classes, resolve_input
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-Activation = Literal["sigmoid", "tanh", "relu", "leaky_relu", "elu", "maxout", "linear"]
 
 
 class MLPNetwork(nn.Sequential):
@@ -58,24 +56,15 @@ class MLPNetwork(nn.Sequential):
         weight_init_std: float = 0.01,
     ):
         check_architecture(hidden_sizes, dropout)
+        style = LayerStyle(activation, maxout_pieces, batch_norm, weight_init, weight_init_std)
         layers: list[nn.Module] = [nn.Flatten()]
         width = in_features
         for size in hidden_sizes:
-            nonlinearity = build_activation(activation, maxout_pieces=maxout_pieces)
-            inner = size * width_factor(activation, maxout_pieces=maxout_pieces)
-            # Batch norm subtracts the mean, and with it any bias.
-            linear = nn.Linear(width, inner, bias=not batch_norm)
-            init_weights(linear, weight_init, std=weight_init_std, activation=activation)
-            layers.append(linear)
-            if batch_norm:
-                layers.append(nn.BatchNorm1d(inner))
-            layers.append(nonlinearity)
+            layers += style.linear(width, size)
             if dropout:
                 layers.append(nn.Dropout(dropout))
             width = size
-        scores = nn.Linear(width, num_classes)
-        init_weights(scores, weight_init, std=weight_init_std)
-        super().__init__(*layers, scores)
+        super().__init__(*layers, style.scores(width, num_classes))
 
 
 def check_architecture(hidden_sizes: Sequence[int], dropout: float) -> None:
@@ -100,13 +89,7 @@ class MLP(Classifier):
         batch_norm: Normalise before each activation.
         weight_init: How weights start; `kaiming` suits the rectifiers.
         weight_init_std: Standard deviation of `normal`.
-        loss: See `Classifier`, as all that follow.
-        margin: By how much the correct score must win under `svm`.
-        label_smoothing: Share of the target spread over all classes; `softmax` only.
-        regularizer: R(W).
-        regularizer_weight: The deck's lambda.
-        l2_share: The deck's beta in the elastic net.
-        class_names: Names for the pictures; default: those of the data.
+        **objective: See `Classifier`.
 
     Raises:
         ValueError: If an argument is outside its range, or set where it has no effect.
@@ -124,13 +107,7 @@ class MLP(Classifier):
         batch_norm: bool = False,
         weight_init: WeightInit = "kaiming",
         weight_init_std: float = 0.01,
-        loss: Loss = "softmax",
-        margin: float = 1.0,
-        label_smoothing: float = 0.0,
-        regularizer: Regularizer = "none",
-        regularizer_weight: float = 0.0,
-        l2_share: float = 1.0,
-        class_names: list[str] | None = None,
+        **objective: Any,
     ):
         features, shape = resolve_input(in_features, in_shape)
         classes = require_num_classes(num_classes)
@@ -145,18 +122,7 @@ class MLP(Classifier):
             weight_init,
             weight_init_std,
         )
-        super().__init__(
-            network,
-            classes,
-            torch.zeros(2, *shape),
-            loss=loss,
-            margin=margin,
-            label_smoothing=label_smoothing,
-            regularizer=regularizer,
-            regularizer_weight=regularizer_weight,
-            l2_share=l2_share,
-            class_names=class_names,
-        )
+        super().__init__(network, classes, torch.zeros(2, *shape), **objective)
         self.save_hyperparameters()
         self.example_shape = shape
 

@@ -9,17 +9,20 @@ is the largest of `pieces` affine maps, so the layer below it must be `pieces` t
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 from torch import Tensor, nn
 
 from .checks import require, require_one_of
 
-ACTIVATIONS = ("sigmoid", "tanh", "relu", "leaky_relu", "elu", "maxout", "linear")
+Activation = Literal["sigmoid", "tanh", "relu", "leaky_relu", "elu", "maxout", "linear"]
+ACTIVATIONS = get_args(Activation)
 
 LEAKY_SLOPE = 0.1  # as the deck draws it; torch's own default is 0.01
 
 
 class Maxout(nn.Module):
-    """The largest of each group of `pieces` neighbouring features.
+    """The largest of each group of `pieces` neighbouring features, or channels of a feature map.
 
     Args:
         pieces: Affine maps per unit, at least 2 (one would be linear).
@@ -34,8 +37,8 @@ class Maxout(nn.Module):
         self.pieces = pieces
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (..., width * pieces) to (..., width)."""
-        return x.unflatten(-1, (-1, self.pieces)).amax(-1)
+        """Map (B, width * pieces, ...) to (B, width, ...)."""
+        return x.unflatten(1, (-1, self.pieces)).amax(2)
 
     def extra_repr(self) -> str:
         """Show the pieces in the model's summary."""
