@@ -28,7 +28,7 @@ Pooling = Literal["max", "average", "stride"]
 Head = Literal["average", "flatten"]
 
 
-class ConvolutionalNetwork(nn.Sequential):
+class ConvolutionalNetwork(nn.Module):
     """Stages of convolutions that halve the picture, then a head of fully connected layers.
 
     Args:
@@ -63,6 +63,7 @@ class ConvolutionalNetwork(nn.Sequential):
         dropout: float = 0.0,
         style: LayerStyle | None = None,
     ):
+        super().__init__()
         check_architecture(channels, num_convolutions, dilation, hidden_sizes, dropout)
         require_one_of("pooling", pooling, ("max", "average", "stride"))
         require_one_of("head", head, ("average", "flatten"))
@@ -80,14 +81,14 @@ class ConvolutionalNetwork(nn.Sequential):
             if pooling != "stride":
                 stages.append((MAX_POOLING if pooling == "max" else AVERAGE_POOLING)[dims](2))
         end = [GLOBAL_AVERAGE[dims](1)] if head == "average" else []
-        features = nn.Sequential(*stages, *end, nn.Flatten())
-        (width,) = feature_shape(features, in_shape)
+        self.features = nn.Sequential(*stages, *end, nn.Flatten())
+        (width,) = feature_shape(self.features, in_shape)
         layers: list[nn.Module] = []
         for size in hidden_sizes:
             layers += [*_dropout(dropout), *style.linear(width, size)]
             width = size
         layers += [*_dropout(dropout), style.scores(width, num_classes)]
-        super().__init__(features, nn.Sequential(*layers))
+        self.classifier = nn.Sequential(*layers)
         if dims == 2:
             # Faster where the channels of a pixel lie side by side; activations follow the weights.
             self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
@@ -95,7 +96,9 @@ class ConvolutionalNetwork(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map pictures (B, C, H, W) or signals (B, D) to scores (B, K)."""
-        return super().forward(x.unsqueeze(1) if self.is_for_signals else x)  # (B, 1, D)
+        if self.is_for_signals:
+            x = x.unsqueeze(1)  # (B, 1, D)
+        return self.classifier(self.features(x))
 
 
 def _dropout(share: float) -> list[nn.Module]:
