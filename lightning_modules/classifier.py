@@ -19,7 +19,9 @@ from .blocks import losses
 from .blocks.checks import require, require_one_of
 from .blocks.regularizers import REGULARIZERS, elastic_net, l1, l2, regularized_weights
 from .exact_resume import ExactResume
+from .first_convolution import feature_maps, first_convolution
 from .lean_step import LeanStep
+from .wrongest import Wrongest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -104,6 +106,7 @@ class Classifier(LeanStep, ExactResume, pl.LightningModule):
         self.l2_share = l2_share
         self._training = self._evaluation = Tally(num_classes, torch.device("cpu"))
         self._examples: Batch | None = None  # the first batch of the latest evaluation
+        self._wrongest = Wrongest()
 
     def forward(self, x: Tensor) -> Tensor:
         """Scores of a batch, (B, K)."""
@@ -160,12 +163,14 @@ class Classifier(LeanStep, ExactResume, pl.LightningModule):
 
     def _start_evaluation(self) -> None:
         self._evaluation, self._examples = Tally(self.num_classes, self.device), None
+        self._wrongest = Wrongest()
 
     def _evaluate(self, batch: Batch) -> None:
         x, labels = batch
         scores = self.network(x)
         self._evaluation.add_loss(self.data_loss(scores, labels), len(labels))
         self._evaluation.add_predictions(labels, scores.argmax(1))
+        self._wrongest.add(x, labels, scores)
         self._examples = self._examples or batch
 
     def _finish_evaluation(self, stage: str) -> None:
@@ -224,13 +229,38 @@ class Classifier(LeanStep, ExactResume, pl.LightningModule):
         return x.cpu().numpy(), labels.cpu().numpy()
 
     def figures(self) -> dict[str, Figure]:
-        """Pictures of what was learned; the confusion matrix is that of the latest evaluation."""
-        from .pictures import confusion_matrix  # matplotlib takes a while to import
+        """Pictures of what was learned, and of the latest evaluation.
 
+        `confusion_matrix`; `wrongest`: the examples with the highest loss; `first_layer` and
+        `feature_maps`: the first convolution's filters, and what they find in one example.
+        """
+        from . import example_pictures as draw  # matplotlib takes a while to import
+        from .pictures import filters
+
+        figures: dict[str, Figure] = {}
         counts = self._evaluation.confusion.view(self._evaluation.shape).cpu()
-        if not counts.any():
+        if counts.any():
+            figures["confusion_matrix"] = draw.confusion_matrix(counts.numpy(), self.class_names)
+        if (wrong := self._wrongest.mistakes()) is not None:
+            x, loss, labels, predicted = (part.numpy() for part in wrong)
+            figures["wrongest"] = draw.wrongest(x, loss, labels, predicted, self.class_names)
+        if (layer := first_convolution(self.network)) is not None:
+            weight = layer.weight.detach().cpu()[:64].contiguous().numpy()
+            figures["first_layer"] = filters(weight)
+        return figures | self._feature_maps()
+
+    def _feature_maps(self) -> dict[str, Figure]:
+        from . import example_pictures as draw
+
+        if self._examples is None:
             return {}
-        return {"confusion_matrix": confusion_matrix(counts.numpy(), self.class_names)}
+        x, labels = (part[:1].to(self.device) for part in self._examples)
+        maps = feature_maps(self.network, x)
+        if maps is None:
+            return {}
+        name = self.class_names[int(labels[0])]
+        example, channels = x[0].cpu().numpy(), maps[:63].float().cpu().numpy()
+        return {"feature_maps": draw.feature_maps(example, channels, name)}
 
 
 def check_objective(loss: str, margin: float, label_smoothing: float) -> None:

@@ -1,6 +1,7 @@
-"""Pictures of classifiers, drawn without pyplot: no global state, so any thread may draw.
+"""Pictures of weights, drawn without pyplot: no global state, so any thread may draw.
 
-N examples, K classes.
+N units, C channels, H x W picture, D features. What a network makes of its examples is drawn in
+`example_pictures`.
 """
 
 from __future__ import annotations
@@ -12,29 +13,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
-
-
-def confusion_matrix(counts: np.ndarray, class_names: Sequence[str]) -> Figure:
-    """How often each class was taken for each other; colours are shares of the true class.
-
-    Args:
-        counts: Examples by true class (row) and predicted class (column), (K, K).
-        class_names: K names.
-    """
-    size = 2.5 + 0.45 * len(counts)
-    figure = Figure(figsize=(size, size), layout="constrained")
-    axes = figure.add_subplot()
-    share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    for row, column in np.argwhere(counts > 0) if len(counts) <= 20 else ():
-        colour = "white" if share[row, column] > 0.5 else "black"
-        text = str(counts[row, column])
-        axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
-    axes.set_xticks(range(len(counts)), class_names, rotation=45, ha="right")
-    axes.set_yticks(range(len(counts)), class_names)
-    accuracy = np.trace(counts) / max(counts.sum(), 1)
-    axes.set(xlabel="predicted", ylabel="true", title=f"accuracy {accuracy:.2%}")
-    return figure
 
 
 def templates(weights: np.ndarray, names: Sequence[str]) -> Figure:
