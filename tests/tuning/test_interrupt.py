@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from paceline.platform.tracking import Store
 from paceline.tuning.journal import read_rows
@@ -34,6 +35,16 @@ def wait_for_report(home: Path, process: subprocess.Popen[bytes], log: Path) -> 
         time.sleep(0.1)
 
 
+def check_that_warm_processes_train(home: Path, driver: int) -> None:
+    """Trials are where imports were done before, not in processes that were started for them."""
+    lines = (home / "runs" / "long" / "trials.jsonl").read_text().splitlines()
+    began = json.loads(lines[0])["time"]
+    family = psutil.Process(driver).children(recursive=True)
+    training = [p for p in family if (p.cmdline() or [""])[0].startswith("ray::ImplicitFunc")]
+    assert len(training) >= 1
+    assert all(process.create_time() < began for process in training)
+
+
 @pytest.mark.parametrize(
     "number",
     [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)],
@@ -46,6 +57,7 @@ def test_one_signal_ends_the_sweep_with_nothing_left_running(
     process = start_sweep(tmp_path, log)
     try:
         wait_for_report(paceline_home, process, log)
+        check_that_warm_processes_train(paceline_home, process.pid)
         process.send_signal(number)
         began = time.monotonic()
         out, _ = process.communicate(timeout=60)
