@@ -30,11 +30,12 @@ def evaluated(model, shape: tuple[int, ...]):
     return model
 
 
-def test_the_wrongest_of_all_batches_are_those_of_the_whole_set():
+@pytest.mark.parametrize("size", [2, 16, 50])  # 25 batches are merged on the way, 4 at the end
+def test_the_wrongest_of_all_batches_are_those_of_the_whole_set(size: int):
     x, labels = examples((4,))
     scores = torch.randn(50, 3, generator=torch.Generator().manual_seed(1))
     kept = Wrongest(count=5)
-    for batch in zip(x.split(16), labels.split(16), scores.split(16), strict=True):
+    for batch in zip(*(part.split(size) for part in (x, labels, scores)), strict=True):
         kept.add(*batch)
     found = kept.mistakes()
     assert found is not None
