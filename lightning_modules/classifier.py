@@ -133,10 +133,14 @@ class Classifier(LeanStep, ExactResume, pl.LightningModule):
             case _:
                 return elastic_net(weights, self.l2_share)
 
+    def training_loss(self, x: Tensor, labels: Tensor) -> Tensor:
+        """The loss of one batch in training, without the penalty, a scalar."""
+        return self.data_loss(self.network(x), labels, self.label_smoothing)
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The objective on one batch."""
         x, labels = batch
-        loss = self.data_loss(self.network(x), labels, self.label_smoothing)
+        loss = self.training_loss(x, labels)
         if self.regularizer_weight:
             loss = loss + self.regularizer_weight * self.penalty()
         self._training.add_loss(loss, len(labels))
