@@ -23,7 +23,7 @@ import tempfile
 import urllib.request
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -35,6 +35,38 @@ def data_home() -> Path:
     """`$PACELINE_HOME/data`, where downloaded and generated data is kept; may not exist yet."""
     home = Path(os.environ.get("PACELINE_HOME") or "~/.paceline")
     return home.expanduser().absolute() / "data"
+
+
+def search(
+    layouts: Sequence[str], places: Sequence[str], data_dir: str | None = None
+) -> Iterator[Path]:
+    """Folders where the files of a set may be, in the order of the module docstring.
+
+    Args:
+        layouts: Folders below a root of many data sets where this one may lie.
+        places: Absolute folders where a system's package puts it.
+        data_dir: The only folder to look in, as it is or with a layout.
+    """
+    if data_dir is not None:
+        given = Path(data_dir).expanduser().absolute()
+        yield from (given, *(given / layout for layout in layouts))
+        return
+    if root := os.environ.get("PACELINE_DATA"):
+        yield from (Path(root).expanduser().absolute() / layout for layout in layouts)
+    yield from map(Path, places)
+    yield from (data_home() / layout for layout in layouts)
+
+
+def missing(name: str, searched: Iterable[Path], cause: str, remedies: Iterable[str]) -> OSError:
+    """The error for absent files: what was looked for, where, and what gets it."""
+    folders = ", ".join(map(str, searched))
+    error = FileNotFoundError(
+        f"The files of `{name}` must be in one of the folders that are searched, "
+        f"but are in none of {folders}{cause}."
+    )
+    here = f"`paceline data get {name}` where there is a network"
+    error.add_note("; or ".join((here, *remedies)))
+    return error
 
 
 @dataclass(frozen=True)
@@ -192,15 +224,7 @@ class FileSource(Source):
 
     def folders(self, data_dir: str | None = None) -> Iterator[Path]:
         """Where the files may be, in the order of the search."""
-        layouts = (self.name, *self.layouts)
-        if data_dir is not None:
-            given = Path(data_dir).expanduser().absolute()
-            yield from (given, *(given / layout for layout in layouts))
-            return
-        if root := os.environ.get("PACELINE_DATA"):
-            yield from (Path(root).expanduser().absolute() / layout for layout in layouts)
-        yield from map(Path, self.places)
-        yield from (data_home() / layout for layout in layouts)
+        return search((self.name, *self.layouts), self.places, data_dir)
 
     def find(self, data_dir: str | None = None) -> Path | None:
         """The first folder of the search that has all files, packed or not."""
@@ -254,13 +278,5 @@ class FileSource(Source):
             # No network, no such host, an HTTP error, a full disk, or not the file we know.
             raise self._missing(None, f" (tried {url}: {error})") from error
 
-    def _missing(self, data_dir: str | None, cause: str) -> FileNotFoundError:
-        """The error for absent files: what was looked for, where, and what gets it."""
-        searched = ", ".join(str(folder) for folder in self.folders(data_dir))
-        error = FileNotFoundError(
-            f"The files of `{self.name}` must be in one of the folders that are searched, "
-            f"but are in none of {searched}{cause}."
-        )
-        here = f"`paceline data get {self.name}` where there is a network"
-        error.add_note("; or ".join((here, *self.remedies)))
-        return error
+    def _missing(self, data_dir: str | None, cause: str) -> OSError:
+        return missing(self.name, self.folders(data_dir), cause, self.remedies)

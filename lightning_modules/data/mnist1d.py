@@ -12,11 +12,7 @@ The signals have mean 0 and deviation 1 already.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import random
-import tempfile
-import zipfile
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -25,17 +21,18 @@ import numpy as np
 import torch
 
 from .arguments import whole_number
+from .array_cache import cached_arrays
 from .augmentation import AugmentationSpec
 from .files import data_home
 from .samples import Samples, Splits
 from .tensors import TensorDataModule
 
 NUM_TRAIN, NUM_TEST, NUM_STEPS = 4000, 1000, 40
-SHAPES = {
-    "x": (NUM_TRAIN, NUM_STEPS),
-    "y": (NUM_TRAIN,),
-    "x_test": (NUM_TEST, NUM_STEPS),
-    "y_test": (NUM_TEST,),
+FORMS = {
+    "x": ((NUM_TRAIN, NUM_STEPS), "float32"),
+    "y": ((NUM_TRAIN,), "int64"),
+    "x_test": ((NUM_TEST, NUM_STEPS), "float32"),
+    "y_test": ((NUM_TEST,), "int64"),
 }
 
 
@@ -80,25 +77,9 @@ class MNIST1D(TensorDataModule):
 @lru_cache(maxsize=1)
 def _load(cache: Path) -> tuple[Samples, Samples]:
     """Train and test signals (N, 40) float32 and their classes (N,) int64."""
-    arrays = _cached(cache)
-    if arrays is None:
-        arrays = _generated()
-        with contextlib.suppress(OSError):  # no cache, no harm
-            _keep(arrays, cache)
-    x, y, x_test, y_test = (torch.from_numpy(arrays[key]) for key in SHAPES)
+    arrays = cached_arrays(cache, FORMS, _generated)
+    x, y, x_test, y_test = (torch.from_numpy(arrays[key]) for key in FORMS)
     return Samples(x, y), Samples(x_test, y_test)
-
-
-def _cached(cache: Path) -> dict[str, np.ndarray] | None:
-    """The arrays of a whole and sound cache file, else None: what is damaged is made anew."""
-    try:
-        with cache.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
-            arrays = {key: stored[key] for key in SHAPES}  # zip checks the CRC of each
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return None
-    fits = all(arrays[key].shape == shape for key, shape in SHAPES.items())
-    types = [arrays[key].dtype.name for key in SHAPES]
-    return arrays if fits and types == ["float32", "int64"] * 2 else None
 
 
 def _generated() -> dict[str, np.ndarray]:
@@ -112,13 +93,4 @@ def _generated() -> dict[str, np.ndarray]:
     finally:
         random.setstate(python_state)
         np.random.set_state(numpy_state)
-    return {key: made[key].astype("float32" if key[0] == "x" else "int64") for key in SHAPES}
-
-
-def _keep(arrays: dict[str, np.ndarray], cache: Path) -> None:
-    """Write the cache whole or not at all."""
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache.parent, prefix=".writing-") as folder:
-        path = Path(folder) / cache.name
-        np.savez(path, allow_pickle=False, **arrays)
-        os.replace(path, cache)
+    return {key: made[key].astype("float32" if key[0] == "x" else "int64") for key in FORMS}
