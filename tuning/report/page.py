@@ -84,8 +84,8 @@ def _headline(findings: Findings) -> Markup:
         else ("no trial has a score" if len(rows) else "no trial has begun")
     )
     of = f"of {report.planned}" if report.planned and report.planned != len(rows) else ""
-    at_once = sum(row.seconds for row in rows) / report.seconds if report.seconds else 0.0
-    beside = f"{at_once:.1f} trials at a time in the mean" if at_once else ""
+    trained = sum(row.seconds for row in rows)
+    beside = f"{format_seconds(trained)} of training, all trials together" if trained else ""
     return tag(
         "section",
         _tile(f"best {rows.metric}", format_value(best.score if best else None), told),
