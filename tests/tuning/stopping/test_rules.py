@@ -53,6 +53,8 @@ def test_rungs_stand_below_the_horizon(grace, factor, horizon, expected):
         ([1.0], 2.0, True, 2, 1.0),  # one of two
         ([1.0], 0.5, False, 1, 1.0),
         ([1.0, 2.0], 1.5, True, 2, 1.0),  # one of three
+        ([1.0, 2.0, 3.0], 1.5, False, 2, 2.0),  # two of four
+        ([1.0, 2.0, 3.0], 2.5, True, 3, 2.0),
         ([1.0, 2.0, 3.0, 4.0, 5.0], 1.5, False, 2, 2.0),  # two of six
         ([1.0, 2.0, 3.0, 4.0, 5.0], 2.5, True, 3, 2.0),
         ([1.0], 1.0, False, 1, 1.0),  # equals go on together
