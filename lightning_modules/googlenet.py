@@ -56,15 +56,12 @@ class AuxiliaryClassifier(nn.Module):
     """Scores from an inner layer: pooling, 1x1 convolution, two fully connected layers.
 
     Args:
-        in_shape: (C, H, W) of that layer.
+        in_shape: (C, H, W) of that layer once it is pooled.
         num_classes: K.
         pool: The pooling, to 4 x 4 where the pictures are 224 x 224.
         widths: Channels of the convolution (the paper's are 128) and units of the first fully
             connected layer (1024).
         style: What all layers have in common.
-
-    Raises:
-        ValueError: If the layer is too small for the pooling.
     """
 
     def __init__(
@@ -78,7 +75,7 @@ class AuxiliaryClassifier(nn.Module):
         super().__init__()
         self.pool = pool
         self.conv = Convolution(style, in_shape[0], widths[0], 1, 1)
-        features = math.prod(feature_shape(nn.Sequential(self.pool, self.conv), in_shape))
+        features = widths[0] * math.prod(in_shape[1:])
         affine = LayerStyle(weight_init=style.weight_init, weight_init_std=style.weight_init_std)
         self.fc1, _ = affine.linear(features, widths[1])
         self.dropout = nn.Dropout(0.7)
@@ -173,7 +170,7 @@ class GoogLeNetNetwork(nn.Module):
         widths = (self._scaled(128), self._scaled(1024))
         for name, layers in (("aux1", EARLY), ("aux2", (*EARLY, *MIDDLE))):
             pool = nn.AvgPool2d(5, 3) if exact else nn.AdaptiveAvgPool2d(4)
-            shape = feature_shape(self._layers(layers), in_shape)
+            shape = feature_shape(nn.Sequential(self._layers(layers), pool), in_shape)
             head = AuxiliaryClassifier(shape, num_classes, pool, widths, style)
             self.add_module(name, head)
 
