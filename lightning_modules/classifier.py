@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import numpy as np
     from matplotlib.figure import Figure
 
-Loss = Literal["softmax", "svm", "squared"]
+Loss = Literal["softmax", "svm", "squared", "absolute"]
 Regularizer = Literal["none", "l1", "l2", "elastic_net"]
 Batch = tuple[Tensor, Tensor]
 
@@ -55,7 +55,8 @@ class Tally:
 class Classifier(LeanStep, ExactResume, pl.LightningModule):
     """Learns to give the correct class the highest score.
 
-    Batches are (x, labels): x float, shaped as the network takes it, labels int64 (B,).
+    Batches are (x, labels): x float, shaped as the network takes it, labels int64 (B,), or class
+    probabilities (B, K) in training.
     Logs `train/loss` (the objective, mean over the epoch), `train/loss_step` (of one batch),
     `val/loss` and `test/loss` (without smoothing and penalty), `val/accuracy` and `test/accuracy`
     (the share of examples whose class is right) and `lr`.
@@ -64,7 +65,8 @@ class Classifier(LeanStep, ExactResume, pl.LightningModule):
         network: Maps x to scores (B, K).
         num_classes: K, at least 2.
         example_input: A batch of two, for the signature and the summary.
-        loss: `softmax` (cross entropy), `svm` (hinge) or `squared` (distance to one-hot).
+        loss: `softmax` (cross entropy), `svm` (hinge), `squared` or `absolute` (the distance to
+            one-hot).
         margin: By how much the correct score must win under `svm`; the deck's is 1.
         label_smoothing: Share of the target spread over all classes, in [0, 1); `softmax` only.
         regularizer: R(W): `l1`, `l2`, `elastic_net` or `none`.
@@ -119,8 +121,15 @@ class Classifier(LeanStep, ExactResume, pl.LightningModule):
                 return losses.multiclass_hinge_loss(scores, labels, self.margin)
             case "squared":
                 return losses.squared_error(scores, labels)
+            case "absolute":
+                return losses.absolute_error(scores, labels)
             case _:
                 return losses.cross_entropy(scores, labels, label_smoothing)
+
+    @property
+    def likelihood(self) -> str | None:
+        """The distribution whose negative log the loss is, if any; K-FAC draws labels from it."""
+        return {"softmax": "categorical", "squared": "gaussian"}.get(self.loss)
 
     def penalty(self) -> Tensor:
         """The deck's R(W) over the network's weights, a scalar."""

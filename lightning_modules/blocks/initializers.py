@@ -7,6 +7,7 @@
 | `xavier` | N(0, 2 / (fan_in + fan_out)) | Glorot and Bengio 2010, section 4.2 |
 | `kaiming` | N(0, gain^2 / fan_in), the default | He et al. 2015, section 2.2 |
 | `orthogonal` | gain * a matrix with orthonormal rows or columns | Saxe et al. 2014 |
+| `sparse` | N(0, 1) for 15 inputs of each unit, 0 for the others | Martens 2010, section 5 |
 
 `gain` keeps the mean square of the signal at 1 through layer and activation f: 1 / sqrt(E[f(z)^2])
 for z ~ N(0, 1). For the rectifiers that is He's factor; sigmoid, tanh and linear take 1, as they do
@@ -17,13 +18,16 @@ from __future__ import annotations
 
 from typing import Literal
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from .activations import LEAKY_SLOPE
 from .checks import require, require_one_of
 
-WeightInit = Literal["zeros", "normal", "xavier", "kaiming", "orthogonal"]
-INITIALIZERS = ("zeros", "normal", "xavier", "kaiming", "orthogonal")
+WeightInit = Literal["zeros", "normal", "xavier", "kaiming", "orthogonal", "sparse"]
+INITIALIZERS = ("zeros", "normal", "xavier", "kaiming", "orthogonal", "sparse")
+
+NUM_SPARSE = 15  # inputs that a unit starts with
 
 # 1 / sqrt(E[f(z)^2]), z ~ N(0, 1); what is not named has gain 1.
 GAINS = {
@@ -65,5 +69,16 @@ def init_weights(layer: nn.Module, name: str, *, std: float = 0.01, activation: 
             nn.init.normal_(weight, std=gain / fan_in**0.5)
         case "orthogonal":
             nn.init.orthogonal_(weight, gain)
+        case "sparse":
+            _sparse_(weight)
     if getattr(layer, "bias", None) is not None:
         nn.init.zeros_(layer.get_parameter("bias"))
+
+
+@torch.no_grad()
+def _sparse_(weight: Tensor) -> None:
+    """Units whose few large weights keep them apart, but not saturated, however wide a layer is."""
+    rows = weight.new_zeros(weight.flatten(1).shape)  # (units, fan_in)
+    chosen = torch.rand_like(rows).argsort(1)[:, :NUM_SPARSE]
+    rows.scatter_(1, chosen, torch.randn_like(rows))
+    weight.copy_(rows.view_as(weight))

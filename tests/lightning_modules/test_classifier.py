@@ -148,7 +148,7 @@ def test_prediction_gives_classes_and_scores_with_or_without_labels(model):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"loss": "hinge"}, "`loss` must be one of softmax, svm, squared, but is 'hinge'."),
+        ({"loss": "hinge"}, "`loss` must be one of softmax, svm, squared, absolute, but is 'h"),
         ({"margin": 2.0}, "`margin` must be left at 1 with loss 'softmax', but is 2.0."),
         ({"loss": "svm", "margin": -1.0}, "`margin` must be a positive number, but is -1.0."),
         ({"label_smoothing": 1.0}, "`label_smoothing` must be in [0, 1), but is 1.0."),
