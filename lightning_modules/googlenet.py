@@ -224,6 +224,7 @@ class GoogLeNet(Classifier):
     """
 
     network: GoogLeNetNetwork
+    brings_weights = False  # whether it may be measured without a checkpoint of its own
 
     def __init__(
         self,
@@ -258,6 +259,7 @@ class GoogLeNet(Classifier):
         load_pretrained(network, pretrained, pretrained_head)
         super().__init__(network, classes, torch.zeros(2, *shape), **objective)
         self.save_hyperparameters(ignore=["pretrained", "pretrained_head"])
+        self.brings_weights = pretrained is not None and pretrained_head
         self.auxiliary_weight = auxiliary_weight
 
     def training_loss(self, x: Tensor, labels: Tensor) -> Tensor:

@@ -178,6 +178,8 @@ class ResNet(Classifier):
         ValueError: If an argument is outside its range, or `pretrained` is of another network.
     """
 
+    brings_weights = False  # whether it may be measured without a checkpoint of its own
+
     def __init__(
         self,
         in_shape: list[int] | None = None,
@@ -205,3 +207,4 @@ class ResNet(Classifier):
         load_pretrained(network, pretrained, pretrained_head)
         super().__init__(network, classes, torch.zeros(2, *shape), **objective)
         self.save_hyperparameters(ignore=["pretrained", "pretrained_head"])
+        self.brings_weights = pretrained is not None and pretrained_head

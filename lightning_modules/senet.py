@@ -83,3 +83,4 @@ class SEResNet(ResNet):
         super().__init__(in_shape, num_classes, **resnet)
         add_squeeze_excitation(self.network, reduction)
         load_pretrained(self.network, pretrained, pretrained_head)
+        self.brings_weights = pretrained is not None and pretrained_head

@@ -1,6 +1,8 @@
 """`validate`, `test` and `predict`: a trained run by its name, or a recipe with a checkpoint.
 
-They never run on random weights: a name stands for its best checkpoint, a recipe needs one.
+They never run on random weights: a name stands for its best checkpoint, a recipe needs one, unless
+its model is trained once it is built and says so with `brings_weights` (an ensemble of checkpoints,
+published weights).
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from . import training
 from .building import Built
 from .catalog import entries
 from .config import Config, load
+from .config_classes import load_class
 from .errors import UserError, must, unknown
 from .home import free_name, home, names, read_state, run_folder
 from .result import RunResult
@@ -61,7 +64,7 @@ def evaluate(
         store = open_store(config)
         with _recorded(store, result, config) as writer:
             logger = RunLogger(writer, result.name)
-            result.metrics = training.evaluate(config, built, stage, checkpoint, logger)
+            result.metrics = training.evaluate(config, built, stage, checkpoint or None, logger)
     return _told(result, store, started)
 
 
@@ -108,7 +111,7 @@ def predict(
     with interruptible():
         built = _prepare(config, checkpoint)
         try:
-            batches = training.predict(config, built, checkpoint)
+            batches = training.predict(config, built, checkpoint or None)
         except Exception as caught:  # whatever the module raises
             raise failed(caught) from caught
         folder = run_folder(result.name, config.launch.storage)
@@ -121,6 +124,8 @@ def predict(
 def _prepare(config: Config, checkpoint: str) -> Built:
     """Build in one process: of several, each would see and write a part of the data only."""
     built = training.prepare(config, ckpt_path=checkpoint, resumes=False)
+    if not checkpoint and not getattr(built.model, "brings_weights", False):
+        raise _no_checkpoint(config.recipe)
     if built.world_size != 1:
         raise UserError(
             must("trainer.devices", "1 to measure or predict", built.world_size),
@@ -160,21 +165,29 @@ def _find(
         checkpoint, config_file, run_id = given, target, ""
     else:
         raise unknown("NAME", target, [*names(storage), *entries("recipes")])
-    if not checkpoint:
-        raise UserError(
-            "`--ckpt_path` must be given where no run has a checkpoint, but is missing.",
-            target,
-            f"train first: paceline fit {target}",
-        )
     config = load(config_file, changes, files)
+    if not checkpoint and not _may_bring_weights(config):
+        raise _no_checkpoint(target)
     alone = {k: v for k, v in _ALONE.items() if k not in config.origins}
     config = config.override(alone, target)
     name = name or (target if run_id else free_name(config.recipe, storage))
     uri = resolve_uri(config.tracking.uri, home())
     return (
         config,
-        str(checkpoint),
-        RunResult(name, run_id, "running", {}, str(checkpoint), uri, 0.0),
+        str(checkpoint or ""),
+        RunResult(name, run_id, "running", {}, checkpoint and str(checkpoint), uri, 0.0),
+    )
+
+
+def _may_bring_weights(config: Config) -> bool:
+    return hasattr(load_class(config.resolved["model"]["class_path"], "model"), "brings_weights")
+
+
+def _no_checkpoint(target: str) -> UserError:
+    return UserError(
+        "`--ckpt_path` must be given where no run has a checkpoint, but is missing.",
+        target,
+        f"train first: paceline fit {target}",
     )
 
 
