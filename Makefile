@@ -12,8 +12,8 @@ sweep: .venv/installed  ## sweep the default recipe with live progress
 ui: .venv/installed  ## MLflow's page on the store in use
 	$(BIN)/paceline ui
 
-test: .venv/tested  ## all tests but the slow ones
-	$(BIN)/python -m pytest -m "not slow"
+test: .venv/tested  ## all tests but the slow ones, in two processes
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadgroup
 
 check: .venv/tested  ## lint, format, types
 	$(BIN)/ruff check .
