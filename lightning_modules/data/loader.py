@@ -43,6 +43,7 @@ class TensorLoader:
     ):
         self.samples, self.batch_sampler = samples, order
         self.normalization, self.augmentation = normalization, augmentation
+        self._on_stored, self._on_normalised = _parts(normalization, augmentation)
         self.device = torch.device(device)
         self._position = (0, 0)  # epoch, batches handed out in it
         self._resume: tuple[int, int] | None = None
@@ -57,7 +58,7 @@ class TensorLoader:
         return len(self.batch_sampler)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """The epoch's batches: inputs (B, *in_shape) float32 and targets (B,).
+        """The epoch's batches: inputs (B, *in_shape) float32, targets (B,), after `mixup` (B, K).
 
         Nothing happens before the first batch is asked for: Lightning creates the iterator before
         it tells the epoch, and on a resumed run before it continues.
@@ -70,11 +71,16 @@ class TensorLoader:
         for number in range(first, len(slices)):
             inputs = self.samples.inputs.index_select(0, slices[number]).to(self.device)
             targets = self.samples.targets.index_select(0, slices[number]).to(self.device)
-            if self.normalization is not None:
-                inputs = self.normalization(inputs)
             if self.augmentation:
                 seed = derive_seed("augmentation", order.seed, order.epoch, order.rank, number)
-                inputs = self.augmentation(inputs, generator.manual_seed(seed))
+                generator.manual_seed(seed)
+            if self._on_stored:
+                inputs = self._on_stored(inputs, generator)
+            if self.normalization is not None:
+                inputs = self.normalization(inputs)
+            if self._on_normalised:
+                inputs = self._on_normalised(inputs, generator)
+                inputs, targets = self._on_normalised.mix(inputs, targets, generator)
             self._position = (order.epoch, number + 1)
             yield inputs, targets
 
@@ -94,3 +100,12 @@ class TensorLoader:
         """Continue as the interrupted run would have, whatever this run was seeded with."""
         self.batch_sampler.seed = state_dict["seed"]
         self._position = self._resume = (state_dict["epoch"], state_dict["batches"])
+
+
+def _parts(
+    normalization: Normalization | None, augmentation: Augmentation | None
+) -> tuple[Augmentation | None, Augmentation | None]:
+    """What is done to the stored inputs, and what to those that are ready."""
+    if normalization is None or augmentation is None:
+        return None, augmentation
+    return augmentation.split()

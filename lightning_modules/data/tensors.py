@@ -71,7 +71,7 @@ class TensorDataModule(LightningDataModule):
         self.batch_size = whole_number("batch_size", batch_size, 1)
         self.augmentation = augmentation
         self.drop_last = drop_last
-        self._augmentation = Augmentation(augmentation, self.in_shape)
+        self._augmentation = Augmentation(augmentation, self.in_shape, self.num_classes)
         self._splits: Splits | None = None
         self._placed: dict[torch.device, Splits] = {}
 

@@ -199,7 +199,7 @@ WRONG_ARGUMENTS = {
     "negative split": (FashionMNIST, {"val_size": -1}, "`val_size` must be a whole number"),
     "a share": (MNIST, {"val_size": 0.1}, "`val_size` must be a whole number, but is 0.1"),
     "no batch": (MNIST, {"batch_size": 0}, "`batch_size` must be a whole number of at least 1"),
-    "unknown policy": (Digits, {"augmentation": "mixup"}, "known policies, but is 'mixup'"),
+    "unknown policy": (Digits, {"augmentation": "mosaic"}, "known policies, but is 'mosaic'"),
     "picture policy": (MNIST1D, {"augmentation": "rotation"}, "a policy for signals"),
 }
 
