@@ -78,16 +78,16 @@ def kernels_figure(image: np.ndarray | None = None) -> Figure:
         image: (H, W, 3) with values from 0 to 1; default: a detail of `china`.
     """
     if image is None:
-        image = photograph()[60:260, 240:540]
+        image = photograph()[40:240, 60:360]
     identity, sharpen = np.array(KERNELS["identity"]), np.array(KERNELS["sharpen"])
     kernels = {name: np.array(weights) for name, weights in KERNELS.items()}
     kernels["identity + sharpen"] = identity + sharpen
-    figure = Figure(figsize=(12, 6), layout="constrained")
+    figure = Figure(figsize=(9, 4.5), layout="constrained")
     grid = list(figure.subplots(2, 3).flat)
     for axes, (name, kernel) in zip(grid, kernels.items(), strict=False):
         axes.imshow(_as_picture(apply_kernel(image, kernel), kernel))
         rows = "\n".join(" ".join(f"{w:2d}" for w in row) for row in kernel)
-        text = {"fontfamily": "monospace", "fontsize": 9, "va": "top", "color": "black"}
+        text = {"fontfamily": "monospace", "fontsize": 7, "va": "top", "color": "black"}
         box = {"facecolor": "white", "alpha": 0.8, "edgecolor": "none"}
         axes.text(0.02, 0.97, rows, transform=axes.transAxes, bbox=box, **text)
         axes.set_title(name)
