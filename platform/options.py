@@ -62,7 +62,8 @@ class Sweep:
         points: Knob values to try first, one mapping a trial; knobs left out are proposed.
         like: Name of an earlier sweep whose best configurations are tried first.
         scheduler: How bad trials are stopped early.
-        grace: No trial is stopped before it has come so far on the time axis.
+        grace: No trial is stopped before it has come so far on the time axis; none: the horizon
+            over `reduction_factor` to the third, which leaves three rungs.
         reduction_factor: One of this many trials goes on at each rung.
         in_order: Compare a trial only with those before it, waiting for them where it must: the
             sweep is then the same at any number of workers and after any interruption. False:
@@ -90,7 +91,7 @@ class Sweep:
     points: list[dict[str, Any]] = field(default_factory=list)
     like: str | None = None
     scheduler: Literal["asha", "hyperband", "median", "none"] = "asha"
-    grace: float = 1
+    grace: float | None = None
     reduction_factor: int = 3
     in_order: bool = True
     time_axis: str | None = None

@@ -27,6 +27,7 @@ from .verdict import Verdict
 
 UNBOUNDED = 1000.0  # Lightning's own limit of epochs when a config gives none
 MIN_RIVALS = 3  # a median of fewer says little
+NUM_RUNGS = 3  # below the horizon, where a config does not say
 
 
 class Rule(Protocol):
@@ -239,10 +240,21 @@ def make_rule(sweep: Sweep, horizon: float | None) -> Rule | None:
         sweep: The config's section.
         horizon: End of the time axis; None: unknown.
     """
-    end = horizon or UNBOUNDED
-    if sweep.scheduler == "none" or sweep.grace >= end:
+    end, grace = horizon or UNBOUNDED, first_rung(sweep, horizon)
+    if sweep.scheduler == "none" or grace >= end:
         return None
     if sweep.scheduler == "median":
-        return Median(sweep.grace, end, sweep.mode)
+        return Median(grace, end, sweep.mode)
     kind = Halving if sweep.scheduler == "asha" else Hyperband
-    return kind(sweep.grace, sweep.reduction_factor, end, sweep.mode)
+    return kind(grace, sweep.reduction_factor, end, sweep.mode)
+
+
+def first_rung(sweep: Sweep, horizon: float | None) -> float:
+    """Where trials are judged first: what the config says, or late enough to say something.
+
+    After 1 of 80 epochs a strongly regularised trial is behind whatever it will come to; a first
+    rung in proportion to the run leaves as much to save on a long run as on a short one.
+    """
+    if sweep.grace is not None:
+        return sweep.grace
+    return max(1.0, round((horizon or 1.0) / sweep.reduction_factor**NUM_RUNGS))

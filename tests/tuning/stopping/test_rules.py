@@ -143,3 +143,20 @@ def test_nothing_is_stopped_by_none_or_where_the_grace_reaches_the_end():
     assert make_rule(Sweep(scheduler="none"), 30.0) is None
     assert make_rule(Sweep(grace=30), 30.0) is None
     assert make_rule(Sweep(), None) is not None
+
+
+@pytest.mark.parametrize(
+    ("horizon", "grace", "rungs"),
+    [
+        (80.0, None, [3, 9, 27]),
+        (27.0, None, [1, 3, 9]),
+        (10.0, None, [1, 3, 9]),
+        (54_000.0, None, [2000, 6000, 18_000]),
+        (80.0, 1, [1, 3, 9, 27]),
+        (None, None, [1, 3, 9, 27, 81, 243, 729]),
+    ],
+)
+def test_the_first_rung_is_in_proportion_to_the_run_unless_it_is_given(horizon, grace, rungs):
+    rule = make_rule(Sweep(grace=grace), horizon)
+    assert rule is not None
+    assert rule.rungs(0) == rungs
