@@ -8,6 +8,7 @@ XOR. B batch, D features, K classes.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,8 @@ import torch
 from torch import nn
 
 from .blocks.activations import Activation
-from .blocks.checks import require
+from .blocks.checks import require, require_one_of
+from .blocks.connectivity import CONNECTIVITIES, Connectivity, RandomSparseLinear, Residual
 from .blocks.initializers import WeightInit
 from .blocks.layers import LayerStyle
 from .classifier import Classifier
@@ -25,8 +27,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+DENSITY = 0.1  # of a random sparse layer, unless told otherwise
+
+
 class MLPNetwork(nn.Sequential):
     """Flattens its input, then repeats linear, (batch norm), activation, (dropout); ends linear.
+
+    The last layer is always full.
 
     Args:
         in_features: D.
@@ -38,9 +45,12 @@ class MLPNetwork(nn.Sequential):
         batch_norm: Normalise before each activation (Ioffe and Szegedy 2015, section 3.2).
         weight_init: How weights start; biases start at zero.
         weight_init_std: Standard deviation of `normal`.
+        connectivity: `full`; `random_sparse`: only some pairs of units are wired, by chance;
+            `residual`: what a hidden layer makes is added to its input, where both are as wide.
+        density: Share of the pairs that `random_sparse` wires, in (0, 1].
 
     Raises:
-        ValueError: If an argument is outside its range.
+        ValueError: If an argument is outside its range, or set where it has no effect.
     """
 
     def __init__(
@@ -54,17 +64,51 @@ class MLPNetwork(nn.Sequential):
         batch_norm: bool = False,
         weight_init: WeightInit = "kaiming",
         weight_init_std: float = 0.01,
+        connectivity: Connectivity = "full",
+        density: float = DENSITY,
     ):
         check_architecture(hidden_sizes, dropout)
+        check_connectivity(connectivity, density, hidden_sizes)
         style = LayerStyle(activation, maxout_pieces, batch_norm, weight_init, weight_init_std)
         layers: list[nn.Module] = [nn.Flatten()]
         width = in_features
-        for size in hidden_sizes:
-            layers += style.linear(width, size)
+        for number, size in enumerate(hidden_sizes):
+            block = style.linear(width, size)
+            if connectivity == "random_sparse":
+                block[0] = _sparse(block[0], density, seed=number)
             if dropout:
-                layers.append(nn.Dropout(dropout))
+                block.append(nn.Dropout(dropout))
+            skips = connectivity == "residual" and number > 0 and width == size
+            layers += [Residual(nn.Sequential(*block))] if skips else block
             width = size
         super().__init__(*layers, style.scores(width, num_classes))
+
+
+def _sparse(layer: nn.Module, density: float, seed: int) -> RandomSparseLinear:
+    """A layer with some of a full one's weights."""
+    assert isinstance(layer, nn.Linear)
+    bias = layer.bias is not None
+    sparse = RandomSparseLinear(layer.in_features, layer.out_features, density, seed, bias)
+    sparse.fill(layer.weight.detach())
+    if bias:
+        nn.init.zeros_(sparse.bias)
+    return sparse
+
+
+def check_connectivity(connectivity: str, density: float, hidden_sizes: Sequence[int]) -> None:
+    """Raise ValueError unless the wiring is known, in range and has a layer to act on."""
+    require_one_of("connectivity", connectivity, CONNECTIVITIES)
+    require(0 < density <= 1, "density", "in (0, 1]", density)
+    idle = connectivity != "random_sparse" and density != DENSITY
+    require(
+        not idle, "density", f"left at {DENSITY} unless `connectivity` is random_sparse", density
+    )
+    sizes = list(hidden_sizes)
+    rule = "full without hidden layers"
+    require(connectivity == "full" or bool(sizes), "connectivity", rule, connectivity)
+    equal = any(a == b for a, b in itertools.pairwise(sizes))
+    rule = "two equal numbers side by side where `connectivity` is residual"
+    require(connectivity != "residual" or equal, "hidden_sizes", rule, sizes)
 
 
 def check_architecture(hidden_sizes: Sequence[int], dropout: float) -> None:
@@ -89,6 +133,8 @@ class MLP(Classifier):
         batch_norm: Normalise before each activation.
         weight_init: How weights start; `kaiming` suits the rectifiers.
         weight_init_std: Standard deviation of `normal`.
+        connectivity: `full`, `random_sparse` or `residual` (between hidden layers of equal width).
+        density: Share of the pairs of units that `random_sparse` wires, in (0, 1].
         **objective: See `Classifier`.
 
     Raises:
@@ -107,6 +153,8 @@ class MLP(Classifier):
         batch_norm: bool = False,
         weight_init: WeightInit = "kaiming",
         weight_init_std: float = 0.01,
+        connectivity: Connectivity = "full",
+        density: float = DENSITY,
         **objective: Any,
     ):
         features, shape = resolve_input(in_features, in_shape)
@@ -121,6 +169,8 @@ class MLP(Classifier):
             batch_norm,
             weight_init,
             weight_init_std,
+            connectivity,
+            density,
         )
         super().__init__(network, classes, torch.zeros(2, *shape), **objective)
         self.save_hyperparameters()
