@@ -136,15 +136,15 @@ def _value(text: str, where: str, flag: Flag | None) -> Any:
 def _place(words: list[str], parsed: Arguments) -> None:
     """Give the positional arguments their names."""
     names = parsed.verb.positional
-    needed = [n for n in names if not n.endswith("?")]
-    usage = " ".join(["paceline", parsed.verb.name, *(n.rstrip("?+") for n in names)])
+    needed = [n for n in names if not n.endswith(("?", "*"))]
+    usage = " ".join(["paceline", parsed.verb.name, *(n.rstrip("?+*") for n in names)])
     if len(words) < len(needed):
         missing = needed[len(words)].rstrip("+")
         raise UserError(f"`{missing}` must be given, but is missing.", "", usage)
-    if names and names[-1].endswith("+"):
+    if names and names[-1].endswith(("+", "*")):
         words, parsed.more = words[: len(names)], words[len(names) :]
     if len(words) > len(names):
         surplus = words[len(names)]
         raise UserError(must("arguments", f"at most {len(names)}", surplus), "", usage)
     padded = [*words, *[None] * (len(names) - len(words))]
-    parsed.positional = {n.rstrip("?+"): w for n, w in zip(names, padded, strict=True)}
+    parsed.positional = {n.rstrip("?+*"): w for n, w in zip(names, padded, strict=True)}

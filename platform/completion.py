@@ -103,9 +103,9 @@ def _keys(verb: Verb, given: list[str]) -> list[str]:
 
 def _positional(verb: Verb, place: int) -> Iterable[str]:
     names = verb.positional
-    if names and names[-1].endswith("+"):
+    if names and names[-1].endswith(("+", "*")):
         place = min(place, len(names) - 1)
-    name = (names[place] if place < len(names) else "").rstrip("?+")
+    name = (names[place] if place < len(names) else "").rstrip("?+*")
     if name == "RECIPE":
         return catalog.entries("recipes")
     if name == "NAME" and verb.name == "data":
@@ -115,4 +115,5 @@ def _positional(verb: Verb, place: int) -> Iterable[str]:
 
         return [*home.names(), *(catalog.entries("recipes") if verb.takes_keys else ())]
     known = {"KIND": catalog.KINDS, "ACTION": ("list", "get", "verify"), "SHELL": _SCRIPTS}
+    known["WHAT"] = ("networks",)
     return known.get(name, ())

@@ -30,6 +30,7 @@ _CONFIG = (
     Flag("model", "another model class", "model.class_path", "NAME"),
     Flag("optimizer", "another optimizer", "optimizer.class_path", "NAME"),
     Flag("lr-scheduler", "another learning-rate schedule", "lr_scheduler.class_path", "NAME"),
+    Flag("pretrained", "weights to start from", "model.init_args.pretrained", "FILE"),
     Flag("workers", "worker processes of each run", "launch.num_workers", "INT"),
     Flag("address", "Ray cluster: auto, host:6379", "launch.address", "ADDRESS"),
     Flag("cpus-per-worker", "CPU cores that a worker reserves", "launch.cpus_per_worker", "NUMBER"),
@@ -67,6 +68,20 @@ _GO_ON = (
     Flag("max-time", "budget in seconds", "sweep.max_time_s", "SECONDS"),
     Flag("trial-time", "seconds that one trial may take", "sweep.trial_time_s", "SECONDS"),
 )
+_LOOK = (_RECIPE[1], *_CONFIG[:5])  # for verbs that build a recipe and run nothing
+_CHECK = (
+    Flag("gradients", "compare every gradient with central differences", None, None),
+    Flag("entries", "entries that are checked of each large tensor; default 24", None, "INT"),
+    *_LOOK,
+)
+_PREDICT = (Flag("invert", "turn light and dark of the pictures round", None, None),)
+_BENCH = (
+    Flag("recipes", "only these, joined by commas", None, "NAME,NAME"),
+    Flag("batch", "pictures at a time; default 8", None, "INT"),
+    Flag("rounds", "how often each network is timed; default 5", None, "INT"),
+    Flag("output", "the picture; default networks.png", None, "FILE"),
+    _STORAGE,
+)
 _SEEDS = (Flag("seeds", "repeat with this many seeds; report mean and interval", None, "INT"),)
 
 
@@ -78,7 +93,7 @@ class Verb:
         name: What the user types.
         help: One line.
         positional: Names of its positional arguments; a trailing `?` makes one optional, a
-            trailing `+` lets the last one be repeated.
+            trailing `+` lets the last one be repeated, a trailing `*` lets it be left out too.
         flags: Its short flags.
         takes_keys: Whether dotted config keys may be given.
     """
@@ -103,7 +118,16 @@ VERBS = {
             True,
         ),
         Verb("test", "measure on the test set", ("NAME",), (*_RECIPE, *_CONFIG, *_CKPT), True),
-        Verb("predict", "write predictions", ("NAME",), (*_RECIPE, *_CONFIG, *_CKPT), True),
+        Verb(
+            "predict",
+            "write predictions for the test set, or tell what pictures show",
+            ("NAME", "IMAGE*"),
+            (*_RECIPE, *_CONFIG, *_CKPT, *_PREDICT),
+            True,
+        ),
+        Verb("inspect", "a network's layers: shapes, parameters, cost", ("RECIPE",), _LOOK, True),
+        Verb("check", "try one batch; --gradients: check them", ("RECIPE",), _CHECK, True),
+        Verb("bench", "measure: networks (their time against their cost)", ("WHAT",), _BENCH),
         Verb(
             "sweep",
             "search over a recipe's space",
@@ -215,4 +239,6 @@ def _usage(name: str) -> str:
     """A positional argument as a usage line shows it."""
     if name.endswith("?"):
         return f"[{name[:-1]}]"
+    if name.endswith("*"):
+        return f"[{name[:-1]}...]"
     return f"{name[:-1]} [{name[:-1]}...]" if name.endswith("+") else name
