@@ -157,6 +157,15 @@ class Autoencoder(LeanStep, ExactResume, pl.LightningModule):
         """Undo the data's normalisation: (B, ...) to (B, D), from 0 to 1."""
         return (x * self.pixel_std + self.pixel_mean).clamp(0, 1).flatten(1)
 
+    def _require_pixels(self, x: Tensor) -> None:
+        """Raise ValueError where undoing the wrong normalisation leaves more than rounding."""
+        low, high = (x * self.pixel_std + self.pixel_mean).aminmax()
+        if not (low > -0.01 and high < 1.01):
+            raise ValueError(
+                "`pixel_mean` and `pixel_std` must be those of the data, so that pixels are from 0 "
+                f"to 1, but they are from {low.item():.3g} to {high.item():.3g}."
+            )
+
     def forward(self, x: Tensor) -> Tensor:
         """Say x again, in pixels from 0 to 1 and in its own shape, (B, ...)."""
         said, _ = self.network(self.pixels(x))
@@ -174,7 +183,10 @@ class Autoencoder(LeanStep, ExactResume, pl.LightningModule):
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """The objective on one batch."""
-        pixels = self.pixels(_inputs(batch))
+        x = _inputs(batch)
+        if batch_idx == 0:
+            self._require_pixels(x)
+        pixels = self.pixels(x)
         said, code = self.network(pixels)
         loss = self.reconstruction_loss(said, pixels)
         if self.sparsity_weight:

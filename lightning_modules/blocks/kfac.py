@@ -44,6 +44,7 @@ from .kfac_factors import (
 
 Fisher = Literal["auto", "sampled", "empirical"]
 Likelihood = Literal["categorical", "bernoulli", "gaussian"]
+EARLY_STEPS = 3  # that renew everything: a run's first matrices are the worst (section 8)
 LIKELIHOODS = ("categorical", "bernoulli", "gaussian")
 
 
@@ -91,8 +92,9 @@ class KFAC(Optimizer):
         damping: What is added to F, in units of the loss, > 0: large is cautious.
         statistics_decay: Share of the running averages kept when they are renewed, in [0, 1);
             the paper's is 0.95 (section 5).
-        statistics_interval: Steps from one renewal of the averages to the next, at least 1.
-        inverse_interval: Steps from one inversion to the next, at least 1; the paper's is 20.
+        statistics_interval: Steps from one renewal of the averages to the next, at least 1; the
+            first three steps renew them too.
+        inverse_interval: Steps from one inversion to the next, likewise; the paper's is 20.
         kl_clip: Bound of a step's length in what the model predicts, > 0; infinity: none.
         fisher: `sampled`, `empirical`, or `auto`: sampled where the module tells its likelihood.
 
@@ -159,7 +161,8 @@ class KFAC(Optimizer):
 
     def _is_due(self, layer: Layer, interval: int) -> bool:
         state = self.state.get(layer.weight, {})
-        return not state or int(state["step"]) % interval == 0
+        step = int(state["step"]) if "step" in state else 0
+        return step < EARLY_STEPS or step % interval == 0
 
     def _hear_layer(self, layer: Layer, x: Tensor, output: Tensor) -> None:
         assert self._records is not None
@@ -244,8 +247,8 @@ class KFAC(Optimizer):
         if record is not None:
             a, g = record.factors()
             # A plain mean at first (section 5): the first figures must not weigh for ever.
-            renewals = int(state.get("step", 0)) // self.statistics_interval + 1
-            keep = min(1 - 1 / renewals, self.statistics_decay) if "a" in state else 0.0
+            state["renewals"] = state.get("renewals", torch.zeros_like(a[0, 0])) + 1
+            keep = min(1 - 1 / int(state["renewals"]), self.statistics_decay)
             state["a"] = a.lerp_(state["a"], keep) if keep else a
             state["g"] = g.lerp_(state["g"], keep) if keep else g
         if "a" in state and (due or "inverse_a" not in state):

@@ -34,6 +34,16 @@ def test_weights_have_the_published_spread(name, options, std):
     assert abs(weight.mean().item()) < 0.02 * std
 
 
+def test_sparse_units_start_with_fifteen_standard_normal_weights():
+    weight = weight_of("sparse")
+    assert (weight != 0).sum(1).eq(15).all()
+    # 4,500 draws: the standard error of their deviation is 1 %.
+    assert weight[weight != 0].std().item() == pytest.approx(1, abs=0.05)
+    few = nn.Linear(4, 3)
+    init_weights(few, "sparse")
+    assert few.weight.all()
+
+
 def test_zeros_are_zeros():
     assert not weight_of("zeros").any()
 

@@ -4,9 +4,13 @@ import numpy as np
 import pytest
 import torch
 from paceline.lightning_modules.blocks.losses import (
+    absolute_error,
+    bernoulli_nll,
     cross_entropy,
+    gaussian_nll,
     kl_divergence,
     multiclass_hinge_loss,
+    reconstruction_error,
     squared_error,
 )
 from torch.nn import functional as F
@@ -87,6 +91,47 @@ def test_squared_error_equals_the_sum_written_out():
     assert squared_error(TABLE, TABLE_LABELS).item() == pytest.approx(expected, abs=1e-10)
 
 
+def test_absolute_error_equals_the_sum_written_out():
+    target = np.eye(10)[TABLE_LABELS.numpy()]
+    expected = np.abs(TABLE.numpy() - target).sum(1).mean()
+    assert absolute_error(TABLE, TABLE_LABELS).item() == pytest.approx(expected, abs=1e-10)
+
+
+def test_divergence_from_label_distributions_equals_the_sum_written_out():
+    target = TABLE.flip(0).softmax(1).numpy()
+    p = np.exp(TABLE.numpy()) / np.exp(TABLE.numpy()).sum(1, keepdims=True)
+    expected = (target * np.log(target / p)).sum(1).mean()
+    found = kl_divergence(torch.from_numpy(target), TABLE).item()
+    assert found == pytest.approx(expected, abs=1e-10)
+
+
+def test_likelihood_of_coins_equals_the_product_written_out():
+    x = np.random.default_rng(0).integers(0, 2, (3, 10))
+    q = 1 / (1 + np.exp(-TABLE.numpy()))
+    expected = -np.log(np.where(x == 1, q, 1 - q).prod(1)).mean()
+    target = torch.from_numpy(x).double()
+    assert bernoulli_nll(TABLE, target).item() == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("std", [0.5, 1.0, np.linspace(0.1, 3, 10)])
+def test_likelihood_of_gaussians_equals_their_densities(std):
+    x = np.random.default_rng(0).normal(size=(3, 10))
+    z = (x - TABLE.numpy()) / std
+    density = np.exp(-(z**2) / 2) / (std * np.sqrt(2 * np.pi))
+    expected = -np.log(density).sum(1).mean()
+    log_std = torch.tensor(np.log(std))
+    found = gaussian_nll(TABLE, torch.from_numpy(x), log_std).item()
+    assert found == pytest.approx(expected, rel=1e-10)
+
+
+def test_reconstruction_error_is_the_likelihood_of_gaussians_with_a_variance_of_a_half():
+    x = torch.zeros_like(TABLE)
+    constant = 10 * np.log(np.pi) / 2
+    expected = gaussian_nll(TABLE, x, np.log(0.5) / 2).item() - constant
+    assert reconstruction_error(TABLE, x).item() == pytest.approx(expected, abs=1e-9)
+    assert expected == pytest.approx((TABLE.numpy() ** 2).sum(1).mean(), abs=1e-9)
+
+
 def test_two_opposite_scores_make_each_loss_its_binary_form():
     s = torch.randn(50, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 2
     labels = torch.arange(50) % 2
@@ -100,6 +145,8 @@ def test_two_opposite_scores_make_each_loss_its_binary_form():
     torch.testing.assert_close(squared_error(scores, labels), squared, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("loss", [cross_entropy, multiclass_hinge_loss, squared_error])
+@pytest.mark.parametrize(
+    "loss", [cross_entropy, multiclass_hinge_loss, squared_error, absolute_error]
+)
 def test_gradient_agrees_with_central_differences(loss):
     assert torch.autograd.gradcheck(lambda s: loss(s, TABLE_LABELS), TABLE.clone().requires_grad_())

@@ -263,7 +263,7 @@ def test_averages_are_plain_means_at_first_and_keep_their_share_later(model):
         inputs = x * (number + 1)
         rows = nn.Sequential(*model.network[:7])(inputs).detach()
         step(model, optimizer, inputs, torch.zeros(len(x), dtype=torch.long))
-        if number % 2 == 0:
+        if number < 3 or number % 2 == 0:
             seen.append(rows.T @ rows / len(rows))
             keep = min(1 - 1 / len(seen), 0.6)
             expected = seen[-1] if expected is None else keep * expected + (1 - keep) * seen[-1]
