@@ -25,6 +25,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from pytorch_lightning import LightningDataModule
+from torch import Tensor
 
 from .arguments import whole_number, wrong
 from .augmentation import Augmentation, AugmentationSpec
@@ -121,6 +122,22 @@ class TensorDataModule(LightningDataModule):
     def num_train(self) -> int:
         """Training samples, over all processes."""
         return len(self.splits.train)
+
+    def inputs_of(self, pixels: Tensor) -> Tensor:
+        """Pictures of one's own as the network takes them.
+
+        Args:
+            pixels: Bytes (B, C, H, W) in the shape of `in_shape`; 0 is black, 255 white.
+
+        Returns:
+            float32 of that shape, on the scale of the set and normalised as it is.
+        """
+        splits = self.splits
+        scale, stored = Normalization(splits.mean, splits.std, self.in_shape), splits.train.inputs
+        if stored.dtype == torch.uint8:
+            return scale(pixels)
+        white = float((stored / scale.scale + scale.mean).max())  # of the digits it is 16
+        return scale(pixels * (white / 255))
 
     @cached_property
     def digest(self) -> str:
