@@ -12,7 +12,6 @@ from __future__ import annotations
 import io
 import math
 import struct
-import warnings
 import zlib
 from pathlib import Path
 
@@ -52,8 +51,7 @@ def decode(source: bytes | Path, channels: int, at_least: int | None = None) -> 
         ValueError: It is no picture, damaged, or cut off before its end.
     """
     try:
-        with warnings.catch_warnings(), Image.open(_stream(source)) as picture:
-            warnings.simplefilter("ignore")  # of metadata, which is not used, and of large pictures
+        with Image.open(_stream(source)) as picture:
             if at_least is not None:
                 picture.draft(None, _draft_size(picture.size, at_least))
             return _with_channels(picture, channels)

@@ -5,12 +5,13 @@ Letters: N samples, B batch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from .augmentation import Augmentation
+from .mirrored_rows import MirroredRows, mirrored_rows
 from .order import BatchOrder, derive_seed
 from .samples import Normalization, Samples
 
@@ -43,8 +44,9 @@ class TensorLoader:
     ):
         self.samples, self.batch_sampler = samples, order
         self.normalization, self.augmentation = normalization, augmentation
-        self._on_stored, self._on_normalised = _parts(normalization, augmentation)
         self.device = torch.device(device)
+        self._on_stored, self._on_normalised = _parts(normalization, augmentation)
+        self._rows: MirroredRows | None = None
         self._position = (0, 0)  # epoch, batches handed out in it
         self._resume: tuple[int, int] | None = None
 
@@ -65,15 +67,16 @@ class TensorLoader:
         """
         order = self.batch_sampler
         first = self._first_batch()
-        home = self.samples.inputs.device
+        home = self.samples.targets.device
         slices = order.indices().to(home).split(order.batch_size)[: len(order)]
+        self._begin(slices[first:])
         generator = torch.Generator(self.device)
         for number in range(first, len(slices)):
-            inputs = self.samples.inputs.index_select(0, slices[number]).to(self.device)
             targets = self.samples.targets.index_select(0, slices[number]).to(self.device)
             if self.augmentation:
                 seed = derive_seed("augmentation", order.seed, order.epoch, order.rank, number)
                 generator.manual_seed(seed)
+            inputs = self._gather(slices[number], generator)
             if self._on_stored:
                 inputs = self._on_stored(inputs, generator)
             if self.normalization is not None:
@@ -83,6 +86,18 @@ class TensorLoader:
                 inputs, targets = self._on_normalised.mix(inputs, targets, generator)
             self._position = (order.epoch, number + 1)
             yield inputs, targets
+
+    def _begin(self, slices: Sequence[Tensor]) -> None:
+        """Told which batches will be asked for, before the first."""
+        augmentation = self._on_stored
+        if augmentation and self._rows is None and self.device.type == "cpu":
+            self._rows, augmentation.steps = mirrored_rows(self.samples.inputs, augmentation.steps)
+
+    def _gather(self, index: Tensor, generator: torch.Generator) -> Tensor:
+        """The inputs of these samples as they are stored, on the device."""
+        if self._rows is not None:
+            return self._rows.batch(index, generator)
+        return self.samples.inputs.index_select(0, index).to(self.device)
 
     def _first_batch(self) -> int:
         """Where this epoch starts: after the batches that a resumed run has already seen of it."""

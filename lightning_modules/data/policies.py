@@ -140,7 +140,8 @@ def _beta(x: Tensor, alpha: float, rng: Generator) -> Tensor:
     """
     shape = torch.full((2, len(x)), alpha + 1, dtype=torch.float64, device=x.device)
     uniform = torch.rand(shape.shape, generator=rng, dtype=torch.float64, device=x.device)
-    logs = torch._standard_gamma(shape, generator=rng).log() + uniform.log() / alpha
+    gamma = torch._standard_gamma(shape, generator=rng)  # pyright: ignore[reportPrivateImportUsage] (torch's only one that takes a generator)
+    logs = gamma.log() + uniform.log() / alpha
     return torch.sigmoid(logs[0] - logs[1])
 
 

@@ -6,6 +6,7 @@ Letters: N samples, C channels, H x W picture, D features.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -31,6 +32,12 @@ class Samples:
     def num_bytes(self) -> int:
         """Memory that both tensors take."""
         return self.inputs.nbytes + self.targets.nbytes
+
+    def update_digest(self, total: Any) -> None:
+        """Count types, shapes, inputs and targets into a digest of `hashlib`."""
+        for tensor in (self.inputs, self.targets):
+            total.update(f"{tensor.dtype} {tuple(tensor.shape)} ".encode())
+            total.update(tensor.contiguous().numpy().tobytes())
 
     def to(self, device: torch.device) -> Samples:
         """The same samples in the memory of `device`."""

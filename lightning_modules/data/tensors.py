@@ -143,9 +143,7 @@ class TensorDataModule(LightningDataModule):
     def digest(self) -> str:
         """SHA-256 over the training split as stored: types, shapes, inputs and targets."""
         total = hashlib.sha256()
-        for tensor in (self.splits.train.inputs, self.splits.train.targets):
-            total.update(f"{tensor.dtype} {tuple(tensor.shape)} ".encode())
-            total.update(tensor.contiguous().numpy().tobytes())
+        self.splits.train.update_digest(total)
         return total.hexdigest()
 
     def setup(self, stage: str | None = None) -> None:
@@ -220,13 +218,16 @@ class TensorDataModule(LightningDataModule):
         splits = self._place(device)
         samples: Samples = getattr(splits, split)
         scale = Normalization(splits.mean, splits.std, self.in_shape, device)
-        return TensorLoader(
+        return self._make_loader(
             samples,
             order,
             normalization=scale if samples.inputs.dtype == torch.uint8 else None,
             augmentation=augmentation and augmentation.over(scale.background),
             device=device,
         )
+
+    def _make_loader(self, samples: Samples, order: BatchOrder, **parts: Any) -> TensorLoader:
+        return TensorLoader(samples, order, **parts)
 
     def _place(self, device: torch.device) -> Splits:
         """The splits where the module docstring's rule puts them."""

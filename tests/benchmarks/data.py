@@ -20,7 +20,8 @@ import argparse
 import json
 import statistics
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import torch
@@ -86,19 +87,20 @@ def measure(rounds: int, num_pictures: int, batch_size: int) -> dict[str, object
     pictures = torch.randint(256, (num_pictures, 3, 32, 32), dtype=torch.uint8, generator=rng)
     classes = torch.randint(10, (num_pictures,), generator=rng)
     dataset = Pictures(pictures.numpy(), classes.numpy())
-    peer = {"batch_size": batch_size, "shuffle": True}
-    workers = {"num_workers": 2, "persistent_workers": True}
-    sides: dict[str, Callable[[], float]] = {
-        "ours": lambda ours=our_loader(pictures, classes, batch_size): seconds(ours, 5),
-        "peer_0": lambda loader=DataLoader(dataset, **peer): seconds(loader, 1),
-        "peer_2": lambda loader=DataLoader(dataset, **peer, **workers): seconds(loader, 1),
+    loaders: dict[str, tuple[Iterable[Any], int]] = {  # and epochs to go through
+        "ours": (our_loader(pictures, classes, batch_size), 5),
+        "peer_0": (DataLoader(dataset, batch_size, shuffle=True), 1),
+        "peer_2": (
+            DataLoader(dataset, batch_size, shuffle=True, num_workers=2, persistent_workers=True),
+            1,
+        ),
     }
-    for side in sides.values():
-        side()
-    took: dict[str, list[float]] = {name: [] for name in sides}
+    for loader, _ in loaders.values():
+        seconds(loader, 1)
+    took: dict[str, list[float]] = {name: [] for name in loaders}
     for number in range(rounds):
-        for name in list(sides) if number % 2 == 0 else list(sides)[::-1]:
-            took[name].append(sides[name]())
+        for name in list(loaders) if number % 2 == 0 else list(loaders)[::-1]:
+            took[name].append(seconds(*loaders[name]))
     batches = -(-num_pictures // batch_size)
     best = min(("peer_0", "peer_2"), key=lambda name: statistics.median(took[name]))
     ratios = [theirs / mine for mine, theirs in zip(took["ours"], took[best], strict=True)]

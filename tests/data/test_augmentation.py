@@ -7,11 +7,12 @@ import math
 import numpy as np
 import pytest
 import torch
+from paceline.lightning_modules.data import mirrored_rows
 from paceline.lightning_modules.data.augmentation import POLICIES, Augmentation, parse
 from paceline.lightning_modules.data.digits import Digits
 from paceline.lightning_modules.data.loader import TensorLoader
 from paceline.lightning_modules.data.mnist1d import MNIST1D
-from paceline.lightning_modules.data.order import BatchOrder
+from paceline.lightning_modules.data.order import BatchOrder, derive_seed
 from paceline.lightning_modules.data.policies import mixup, noise, shift
 from paceline.lightning_modules.data.samples import Normalization, Samples
 from scipy import ndimage, stats
@@ -274,6 +275,45 @@ def test_batches_with_every_policy_are_a_function_of_the_seed():
         assert targets.shape == (len(inputs), 3)
         assert inputs.dtype == targets.dtype == torch.float32
     assert soft_loader("flip")[0][1].dtype == torch.int64
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        [{"crop": 3}, "flip"],
+        [{"crop": 2}, {"flip": 0.3}, {"cutout": 3}, "noise"],
+        ["crop"],
+        [{"crop": 0}, "flip"],
+        ["flip", "crop"],
+        [{"crop": 6}, {"flip": 0}],
+        ["crop", "crop", "flip"],
+    ],
+)
+def test_crop_and_flip_in_one_copy_are_the_policies_to_the_bit(spec):
+    stored = torch.randint(0, 256, (30, *PICTURE), dtype=torch.uint8, generator=generator(1))
+    scale = Normalization((100.0,) * 3, (50.0,) * 3, PICTURE)
+    policies = Augmentation(spec, PICTURE).over(scale.background)
+    order = BatchOrder(30, 8, shuffle=True, seed=5)
+    loader = TensorLoader(
+        Samples(stored, torch.arange(30)), order, normalization=scale, augmentation=policies
+    )
+    for number, (inputs, targets) in enumerate(loader):
+        rng = generator(derive_seed("augmentation", 5, 0, 0, number))
+        assert torch.equal(inputs, policies(scale(stored[targets]), rng))
+
+
+def test_rows_are_not_mirrored_in_memory_where_that_takes_too_much(monkeypatch):
+    stored = torch.zeros(30, *PICTURE, dtype=torch.uint8)
+    steps = [("crop", 2), ("flip", 0.5)]
+    rows, left = mirrored_rows.mirrored_rows(stored, steps)
+    assert rows is not None
+    assert left == []
+    # Twice the rows, 7 pixels and 2 more at each end: 22 / 7 of the bytes.
+    monkeypatch.setattr(mirrored_rows, "MAX_BYTES", stored.nbytes * 22 // 7 - 1)
+    assert mirrored_rows.mirrored_rows(stored, steps) == (None, steps)
+    monkeypatch.setattr(mirrored_rows, "MAX_BYTES", stored.nbytes * 22 // 7)
+    assert mirrored_rows.mirrored_rows(stored, steps)[0] is not None
+    assert mirrored_rows.mirrored_rows(stored.float(), steps) == (None, steps)
 
 
 def test_mixup_needs_classes():
