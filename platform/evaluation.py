@@ -58,14 +58,14 @@ def evaluate(
         UserError: No such name, no checkpoint, or a broken one.
     """
     started = time.monotonic()
-    config, checkpoint, result = _find(target, changes or {}, files, name)
+    config, checkpoint, result = find_trained(target, changes or {}, files, name)
     with interruptible():
-        built = _prepare(config, checkpoint)
+        built = prepare_alone(config, checkpoint)
         store = open_store(config)
         with _recorded(store, result, config) as writer:
             logger = RunLogger(writer, result.name)
             result.metrics = training.evaluate(config, built, stage, checkpoint or None, logger)
-    return _told(result, store, started)
+    return finished(result, store, started)
 
 
 @contextlib.contextmanager
@@ -107,9 +107,9 @@ def predict(
         The result; `extra` has `predictions`, the file's path, and `count`.
     """
     started = time.monotonic()
-    config, checkpoint, result = _find(target, changes or {}, files, name)
+    config, checkpoint, result = find_trained(target, changes or {}, files, name)
     with interruptible():
-        built = _prepare(config, checkpoint)
+        built = prepare_alone(config, checkpoint)
         try:
             batches = training.predict(config, built, checkpoint or None)
         except Exception as caught:  # whatever the module raises
@@ -118,11 +118,15 @@ def predict(
         folder = folder if folder.is_dir() else Path.cwd()
         path = folder / f"{result.name}-predictions.csv"
         result.extra = {"predictions": str(path), "count": _write(path, batches)}
-    return _told(result, None, started)
+    return finished(result, None, started)
 
 
-def _prepare(config: Config, checkpoint: str) -> Built:
-    """Build in one process: of several, each would see and write a part of the data only."""
+def prepare_alone(config: Config, checkpoint: str) -> Built:
+    """Build for one process: of several, each would see and write a part of the data only.
+
+    Raises:
+        UserError: The config asks for several, or there are no weights to load.
+    """
     built = training.prepare(config, ckpt_path=checkpoint, resumes=False)
     if not checkpoint and not getattr(built.model, "brings_weights", False):
         raise _no_checkpoint(config.recipe)
@@ -134,17 +138,22 @@ def _prepare(config: Config, checkpoint: str) -> Built:
     return built
 
 
-def _told(result: RunResult, store: Store | None, started: float) -> RunResult:
+def finished(result: RunResult, store: Store | None, started: float) -> RunResult:
+    """The result, ended: of a recording verb with the link to its run."""
     result.status, result.seconds = "finished", time.monotonic() - started
     if store is not None and not result.link:
         result.link = store.link(result.run_id)
     return result
 
 
-def _find(
+def find_trained(
     target: str, changes: Changes, files: tuple[str, ...], name: str | None
 ) -> tuple[Config, str, RunResult]:
-    """The config and the checkpoint behind a name or a recipe, and a result to be filled."""
+    """The config and the checkpoint behind a name or a recipe, and a result to be filled.
+
+    Raises:
+        UserError: No such name, or no checkpoint.
+    """
     changes = dict(changes)
     given = changes.pop("ckpt_path", (None, ""))[0]
     storage = changes.get("launch.storage", (None, ""))[0]

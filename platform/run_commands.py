@@ -9,6 +9,7 @@ from typing import Any
 
 from .arguments import Arguments
 from .config import Config, load
+from .errors import UserError
 from .home import names
 from .progress import console
 from .result import RunResult
@@ -50,12 +51,31 @@ def test_command(arguments: Arguments) -> Answer:
 
 
 def predict_command(arguments: Arguments) -> Answer:
-    """`paceline predict NAME`: one line of predictions for each example, as CSV."""
+    """`paceline predict NAME [IMAGE...]`: the test set's predictions as CSV, or what pictures show.
+
+    Raises:
+        UserError: `--invert` without a picture.
+    """
+    first, invert = arguments.positional["IMAGE"], arguments.flag("invert")
+    if first is not None:
+        return _predict_pictures(arguments, [first, *arguments.more], invert)
+    if invert:
+        raise UserError("`--invert` must be left out where no picture is given, but is given.")
     from .evaluation import predict
 
     return answer_run(
         arguments, lambda: predict(_target(arguments), **_evaluation_options(arguments)), "show"
     )
+
+
+def _predict_pictures(arguments: Arguments, files: list[str], invert: bool) -> Answer:
+    from .picture_prediction import predict_pictures, told
+
+    options = {**_evaluation_options(arguments), "invert": invert}
+    answer, text, code = answer_run(
+        arguments, lambda: predict_pictures(_target(arguments), files, **options), "test"
+    )
+    return answer, "\n\n".join([*map(told, answer.get("pictures", [])), str(text)]), code
 
 
 def config_of(arguments: Arguments) -> Config:
