@@ -16,7 +16,7 @@ from .errors import UserError, must
 
 # Names that a model and a data module may both have without one following the other.
 _OWN_ARGUMENTS = {"name", "seed", "batch_size", "augmentation"}
-_MUST_AGREE = {"num_classes", "in_features", "in_channels", "image_size"}
+_MUST_AGREE = {"num_classes", "in_features", "in_channels", "image_size", "in_shape"}
 
 
 @dataclass
@@ -91,8 +91,9 @@ def _follow(config: Config, arguments: Namespace, data: LightningDataModule) -> 
         offered = getattr(data, name, None)
         if offered is None or callable(offered) or name in _OWN_ARGUMENTS:
             continue
+        offered = list(offered) if isinstance(offered, tuple) else offered  # as a config writes it
         if value is None:
-            arguments[name] = list(offered) if isinstance(offered, tuple) else offered
+            arguments[name] = offered
         elif name in _MUST_AGREE and value != offered:
             rule = f"{offered!r}, as the data has it (or left out)"
             raise UserError(must(f"model.{name}", rule, value), config.where(f"model.{name}"))

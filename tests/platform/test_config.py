@@ -179,6 +179,11 @@ def test_what_the_user_gave_is_kept_when_the_data_agrees():
 def test_what_contradicts_the_data_is_refused_where_it_was_written():
     with pytest.raises(UserError, match=r"`model.num_classes` must be 10, as the data has it"):
         build(load("mlp", change(model__num_classes=7)))
+    assert build(load("mlp", change(model__in_shape=[1, 8, 8]))).model.hparams["in_shape"]
+    with pytest.raises(
+        UserError, match=r"`model.in_shape` must be \[1, 8, 8\], as the data has it"
+    ):
+        build(load("mlp", change(model__in_shape=[3, 8, 8])))
 
 
 def test_a_swapped_class_keeps_the_arguments_it_has_and_tells_the_others(work: Path):
