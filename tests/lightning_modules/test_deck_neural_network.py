@@ -89,9 +89,9 @@ def fit(
 @pytest.mark.parametrize("batch_size", [N, 1, 8])
 def test_every_step_is_the_box_s_until_the_tolerance(batch_size):
     batches = [slice(at, at + batch_size) for at in range(0, N, batch_size)]
-    expected = box(batches, tolerance=0.5, max_iterations=10_000)
-    assert len(batches) <= len(expected) < 1000
-    trainer, theta = fit(batch_size, tolerance=0.5, max_iterations=10_000)
+    expected = box(batches, tolerance=0.5, max_iterations=200)
+    assert len(batches) <= len(expected) < 200
+    trainer, theta = fit(batch_size, tolerance=0.5, max_iterations=200)
     assert len(theta.after) == len(expected) + 1  # the loop was left at the step not taken
     np.testing.assert_allclose(theta.after[:-1], expected, rtol=0, atol=1e-10)
     np.testing.assert_array_equal(theta.after[-1], theta.after[-2])
@@ -113,7 +113,7 @@ def test_cost_is_looked_at_before_the_first_step():
 
 
 def test_cost_that_ended_it_is_the_last_one_logged():
-    trainer, theta = fit(N, tolerance=0.5, max_iterations=10_000)
+    trainer, theta = fit(N, tolerance=0.5, max_iterations=200)
     cost, _ = cost_and_gradient(theta.after[-1], X, LABELS)
     before, _ = cost_and_gradient(theta.after[-3], X, LABELS)
     assert cost < 0.5 <= before
@@ -123,11 +123,11 @@ def test_cost_that_ended_it_is_the_last_one_logged():
 @pytest.mark.filterwarnings("ignore:Be aware that when using .ckpt_path.")  # without `keep`
 def test_resumed_descent_stops_where_the_uninterrupted_one_does(tmp_path):
     keep = ModelCheckpoint(tmp_path, filename="{epoch}", save_top_k=-1)
-    whole, theta = fit(8, 0.48, 10_000, callbacks=[keep], enable_checkpointing=True)
+    whole, theta = fit(8, 0.48, 200, callbacks=[keep], enable_checkpointing=True)
     steps = whole.global_step % 4  # of the last epoch: too few to know the cost without the others
     assert 0 < steps < 4
     resumed, later = fit(
-        8, 0.48, 10_000, str(tmp_path / f"epoch={whole.global_step // 4 - 1}.ckpt")
+        8, 0.48, 200, str(tmp_path / f"epoch={whole.global_step // 4 - 1}.ckpt")
     )
     assert resumed.global_step == whole.global_step
     np.testing.assert_array_equal(later.after, theta.after[-steps:])
