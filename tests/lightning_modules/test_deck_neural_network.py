@@ -126,9 +126,7 @@ def test_resumed_descent_stops_where_the_uninterrupted_one_does(tmp_path):
     whole, theta = fit(8, 0.48, 200, callbacks=[keep], enable_checkpointing=True)
     steps = whole.global_step % 4  # of the last epoch: too few to know the cost without the others
     assert 0 < steps < 4
-    resumed, later = fit(
-        8, 0.48, 200, str(tmp_path / f"epoch={whole.global_step // 4 - 1}.ckpt")
-    )
+    resumed, later = fit(8, 0.48, 200, str(tmp_path / f"epoch={whole.global_step // 4 - 1}.ckpt"))
     assert resumed.global_step == whole.global_step
     np.testing.assert_array_equal(later.after, theta.after[-steps:])
 
