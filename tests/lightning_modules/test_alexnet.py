@@ -63,21 +63,20 @@ def test_networks_have_the_published_number_of_parameters(variant, size, groups,
     assert count(on_meta(variant, size, groups=groups)) == parameters
 
 
-def torchvision_alexnet(num_classes: int) -> nn.Module:
+def torchvision_alexnet(num_classes: int) -> nn.ModuleDict:
     """The published network, from torch's layers, a few channels wide."""
-    network = nn.Module()
-    network.features = nn.Sequential(
+    features = nn.Sequential(
         *(nn.Conv2d(3, 4, 11, 4, 2), nn.ReLU(), nn.MaxPool2d(3, 2)),
         *(nn.Conv2d(4, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(3, 2)),
         *(nn.Conv2d(6, 8, 3, padding=1), nn.ReLU()),
         *(nn.Conv2d(8, 6, 3, padding=1), nn.ReLU()),
         *(nn.Conv2d(6, 6, 3, padding=1), nn.ReLU(), nn.MaxPool2d(3, 2)),
     )
-    network.classifier = nn.Sequential(
+    classifier = nn.Sequential(
         *(nn.Dropout(), nn.Linear(216, 12), nn.ReLU()),
         *(nn.Dropout(), nn.Linear(12, 12), nn.ReLU(), nn.Linear(12, num_classes)),
     )
-    return network
+    return nn.ModuleDict({"features": features, "classifier": classifier})
 
 
 @pytest.mark.parametrize("size", [224, 160])
@@ -98,8 +97,8 @@ def test_torchvision_variant_takes_published_names_and_gives_the_same_scores(siz
         f"{n}.{p}" for n in names for p in ("weight", "bias")
     ]
     x = torch.randn(2, 3, size, size)
-    features = nn.functional.adaptive_avg_pool2d(theirs.features(x), 6)
-    expected = theirs.eval().classifier(features.flatten(1))
+    features = nn.functional.adaptive_avg_pool2d(theirs["features"](x), 6)
+    expected = theirs.eval()["classifier"](features.flatten(1))
     torch.testing.assert_close(ours(x), expected, rtol=0, atol=1e-5)
 
 
@@ -115,7 +114,8 @@ def test_published_weights_for_other_classes_load_without_the_last_layer(tmp_pat
         "pretrained": str(tmp_path / "alexnet.pth"),
     }
     ours = AlexNet(**arguments, pretrained_head=False).network
-    assert torch.equal(ours.classifier[4].weight, theirs.classifier[4].weight)
+    name = "classifier.4.weight"
+    assert torch.equal(ours.get_parameter(name), theirs.get_parameter(name))
     with pytest.raises(ValueError, match="`pretrained` must be a file of this network's weights"):
         AlexNet(**arguments)
 

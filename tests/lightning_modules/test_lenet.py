@@ -114,9 +114,8 @@ def test_forward_pass_of_1998_agrees_with_its_layers_written_out():
     h = F.pad(x, (2, 2, 2, 2), mode="replicate")
     for name in ("C1", "S2", "C3", "S4", "C5"):
         h = 1.7159 * (2 * layers[name](h) / 3).tanh()
-    h = 1.7159 * (2 * F.linear(h.reshape(2, 120), f6.weight, f6.bias) / 3).tanh()
-    expected = F.linear(h, output.weight, output.bias)
-    torch.testing.assert_close(network(x), expected, rtol=0, atol=1e-10)
+    h = 1.7159 * (2 * f6(h.reshape(2, 120)) / 3).tanh()
+    torch.testing.assert_close(network(x), output(h), rtol=0, atol=1e-10)
 
 
 def test_modern_network_agrees_with_one_of_torch_layers():
@@ -157,9 +156,8 @@ def test_pictures_of_all_sizes_get_their_scores_in_1998(in_shape):
 
 def test_only_pictures_of_28_pixels_are_padded_unless_asked_for():
     def padded(**arguments) -> torch.Size:
-        return (
-            LeNet(num_classes=3, **arguments).network.features[0](torch.zeros(1, 1, 28, 28)).shape
-        )
+        padding = LeNet(num_classes=3, **arguments).network.get_submodule("features.0")
+        return padding(torch.zeros(1, 1, 28, 28)).shape
 
     assert padded(in_shape=[1, 28, 28])[2:] == (32, 32)
     assert padded(in_shape=[1, 28, 28], padding=0)[2:] == (28, 28)

@@ -55,6 +55,7 @@ def test_three_3x3_layers_see_as_much_as_one_7x7_layer_with_fewer_weights():
     stack = nn.Sequential(*convolutions(64, 64, 3, False, LayerStyle("linear"))).double()
     x = torch.zeros(1, 64, 15, 15, dtype=torch.float64, requires_grad=True)
     stack(x)[0, :, 7, 7].sum().backward()  # the unit in the middle
+    assert x.grad is not None
     seen = x.grad[0].abs().sum(0) > 0
     expected = torch.zeros(15, 15, dtype=torch.bool)
     expected[4:11, 4:11] = True
@@ -65,7 +66,7 @@ def test_three_3x3_layers_see_as_much_as_one_7x7_layer_with_fewer_weights():
     assert nn.Conv2d(64, 64, 7).weight.numel() == 49 * 64**2 == 200_704
 
 
-def torchvision_vgg11(batch_norm: bool) -> nn.Module:
+def torchvision_vgg11(batch_norm: bool) -> nn.ModuleDict:
     """The published network of 11 layers, from torch's layers, a few channels wide."""
     layers, width = [], 3
     for stage in [(4,), (6,), (8, 8), (8, 8), (8, 8)]:
@@ -74,17 +75,15 @@ def torchvision_vgg11(batch_norm: bool) -> nn.Module:
             layers += [nn.Conv2d(width, out, 3, padding=1), *norm, nn.ReLU()]
             width = out
         layers.append(nn.MaxPool2d(2, 2))
-    network = nn.Module()
-    network.features = nn.Sequential(*layers)
-    network.classifier = nn.Sequential(
+    classifier = nn.Sequential(
         *(nn.Linear(8 * 49, 12), nn.ReLU(), nn.Dropout()),
         *(nn.Linear(12, 12), nn.ReLU(), nn.Dropout(), nn.Linear(12, 7)),
     )
     for layer in layers:
         if isinstance(layer, nn.BatchNorm2d):
-            nn.init.uniform_(layer.running_mean)
+            nn.init.uniform_(layer.get_buffer("running_mean"))
             nn.init.uniform_(layer.weight, 0.5, 2)
-    return network
+    return nn.ModuleDict({"features": nn.Sequential(*layers), "classifier": classifier})
 
 
 @pytest.mark.parametrize("batch_norm", [False, True])
@@ -104,8 +103,8 @@ def test_published_names_are_taken_and_give_the_same_scores(size, batch_norm, tm
     ).eval()
     assert list(ours.network.state_dict()) == list(theirs.state_dict())
     x = torch.randn(2, 3, size, size)
-    features = nn.functional.adaptive_avg_pool2d(theirs.features(x), 7)
-    expected = theirs.classifier(features.flatten(1))
+    features = nn.functional.adaptive_avg_pool2d(theirs["features"](x), 7)
+    expected = theirs["classifier"](features.flatten(1))
     torch.testing.assert_close(ours(x), expected, rtol=0, atol=1e-5)
 
 
