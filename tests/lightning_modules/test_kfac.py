@@ -19,8 +19,11 @@ from paceline.lightning_modules.blocks.kfac_factors import (
     has_factors,
     input_rows,
 )
+from paceline.lightning_modules.mlp import MLP
+from pytorch_lightning import Trainer
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
 
 DAMPING = 1e-2
 
@@ -310,6 +313,45 @@ def test_evaluation_and_copies_of_the_model_are_not_listened_to(model):
     assert not optimizer._pending
     for index, tensors in optimizer.state_dict()["state"].items():
         assert all(torch.equal(tensor, state["state"][index][n]) for n, tensor in tensors.items())
+
+
+def test_activations_that_work_in_place_change_nothing(model):
+    twin = copy.deepcopy(model)
+    for number, layer in enumerate(twin.network):
+        if isinstance(layer, nn.ReLU):
+            twin.network[number] = nn.ReLU(inplace=not layer.inplace)
+    x, labels = batch()
+    for one in (model, twin):
+        torch.manual_seed(1)
+        step(one, kfac(one), x, labels)
+    for mine, other in zip(model.parameters(), twin.parameters(), strict=True):
+        assert torch.equal(mine, other)
+
+
+@pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers")
+def test_a_trainer_clips_the_gradients_before_the_step():
+    torch.manual_seed(0)
+    x, labels = torch.randn(8, 4), torch.randint(0, 3, (8,))
+    model = MLP(4, 3, hidden_sizes=[5])
+    twin = copy.deepcopy(model)
+    model.configure_optimizers = lambda: kfac(model, fisher="empirical")
+    trainer = Trainer(
+        max_steps=1,
+        gradient_clip_val=0.01,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    loader = DataLoader(TensorDataset(x, labels), batch_size=8)
+    trainer.fit(model, loader, loader)  # without the second, Lightning misses validation
+    optimizer = kfac(twin, fisher="empirical")
+    F.cross_entropy(twin(x), labels).backward()
+    assert nn.utils.clip_grad_norm_(twin.parameters(), 0.01) > 0.1
+    optimizer.step()
+    for mine, other in zip(model.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(mine, other, rtol=0, atol=1e-6)
 
 
 def test_accumulated_batches_count_as_one(model):
