@@ -49,10 +49,10 @@ def test_accuracies_are_those_of_runs_of_the_same_network_on_the_same_data(
     paceline_home: Path, tmp_path: Path
 ):
     runs = tmp_path / "runs"
-    state(runs, "good", 0.91, {"optimizer.lr": 0.01})
     state(runs, "worse", 0.90)
     state(runs, "wider", 0.95, {"model.channels": [64, 64]})
     state(runs, "easier", 0.99, {"data.class_path": "mnist"})
+    state(runs, "good", 0.91, {"optimizer.lr": 0.01})  # the newest is looked at first
     (runs / "broken").mkdir()
     (runs / "broken" / "run.json").write_text("{")
     found, left_out = find_networks(TWO.split(","))
