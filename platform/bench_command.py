@@ -67,33 +67,10 @@ def _chosen(given: str | None) -> list[str]:
 
 def told(networks: list[Network], line: Line | None, answer: dict[str, Any]) -> str:
     """What a person reads."""
-    header = (
-        "recipe",
-        "model",
-        "picture",
-        "parameters",
-        "multiply-adds",
-        "ms a picture",
-        "GMAC/s",
-        "accuracy",
-        "run",
-    )
-    rows = [
-        (
-            one.recipe,
-            one.model,
-            " x ".join(map(str, one.input_shape)),
-            f"{one.parameters:,}",
-            f"{one.macs:,}",
-            f"{1e3 * one.seconds:.3g} ± {1e3 * one.spread:.1g}",
-            f"{one.macs / one.seconds / 1e9:.3g}",
-            "" if one.accuracy is None else f"{one.accuracy:.2%}",
-            one.run or "",
-        )
-        for one in networks
-    ]
+    header = ("recipe", "model", "picture", "parameters", "multiply-adds")
+    header = (*header, "ms a picture", "GMAC/s", "accuracy", "run")
     lines = [
-        table(header, rows, "<<<>>>>>"),
+        table(header, [_cells(one) for one in networks], "<<<>>>>>"),
         "",
         f"  time          median of {answer['rounds']} rounds of {answer['batch']} pictures, "
         f"{answer['threads']} CPU thread(s), ± half the quartiles' distance",
@@ -109,6 +86,20 @@ def told(networks: list[Network], line: Line | None, answer: dict[str, Any]) -> 
         )
     lines += [f"  left out      {name}: {why}" for name, why in answer["left_out"].items()]
     return "\n".join([*lines, f"  picture       {answer['picture']}"])
+
+
+def _cells(one: Network) -> tuple[str, ...]:
+    return (
+        one.recipe,
+        one.model,
+        " x ".join(map(str, one.input_shape)),
+        f"{one.parameters:,}",
+        f"{one.macs:,}",
+        f"{1e3 * one.seconds:.3g} ± {1e3 * one.spread:.1g}",
+        f"{one.macs / one.seconds / 1e9:.3g}",
+        "" if one.accuracy is None else f"{one.accuracy:.2%}",
+        one.run or "",
+    )
 
 
 def _reasons(left_out: dict[str, str]) -> str:
