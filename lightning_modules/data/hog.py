@@ -7,7 +7,7 @@ networks had to beat; in the lecture a network learns such features itself.
 
 The features are those of scikit-image, which is not installed with the rest (`pip install
 "paceline[vision]"`). They are computed once and kept under `$PACELINE_HOME/data/hog`: 1 s for
-`digits`, a minute for `fashion-mnist`.
+`digits`, 36 s for `fashion-mnist`.
 
 Letters: N pictures, C channels, H x W picture, D features.
 """
