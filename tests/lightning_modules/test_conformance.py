@@ -165,7 +165,8 @@ def test_resumed_run_equals_the_uninterrupted_one_to_the_bit(recipe, tmp_path):
     def run(ckpt_path: str | None = None) -> tuple[LightningModule, Recorder]:
         model = build(recipe)
         keep = ModelCheckpoint(tmp_path, filename="{epoch}", save_top_k=-1)
-        return model, fit(model, data_of(recipe), ckpt_path, max_epochs=2, callbacks=[keep])
+        short = {"max_epochs": 2, "limit_val_batches": 1}
+        return model, fit(model, data_of(recipe), ckpt_path, callbacks=[keep], **short)
 
     whole, losses = run()
     resumed, later = run(str(tmp_path / "epoch=0.ckpt"))
