@@ -166,6 +166,7 @@ class KFAC(Optimizer):
 
     def _hear_layer(self, layer: Layer, x: Tensor, output: Tensor) -> None:
         assert self._records is not None
+        # Without a graph nobody is about to take a step.
         if not output.requires_grad or not self._is_due(layer, self.statistics_interval):
             return
         record = self._records[layer] = self._records[layer] or Statistics(layer)
@@ -283,9 +284,8 @@ class _Ear:
         self.method = method
 
     def __call__(self, module: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> None:
-        if not module.training or not torch.is_grad_enabled():
-            return
-        if (optimizer := self.optimizer()) is not None:
+        optimizer = self.optimizer() if module.training else None
+        if optimizer is not None:
             getattr(optimizer, self.method)(module, inputs[0], output)
 
     def __reduce__(self) -> tuple[Any, ...]:
