@@ -9,7 +9,7 @@ B batch, C channels, H x W picture, D steps of a signal, K classes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -20,9 +20,6 @@ from .blocks.initializers import WeightInit
 from .blocks.layers import AVERAGE_POOLING, GLOBAL_AVERAGE, MAX_POOLING, LayerStyle
 from .classifier import Classifier
 from .shapes import feature_shape, require_num_classes, resolve_input
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 Pooling = Literal["max", "average", "stride"]
 Head = Literal["average", "flatten"]
@@ -185,11 +182,3 @@ class CNN(Classifier):
         )
         super().__init__(network, classes, torch.zeros(2, *shape), **objective)
         self.save_hyperparameters()
-
-    def figures(self) -> dict[str, Figure]:
-        """The confusion matrix and what the first layer looks for."""
-        from . import pictures
-
-        first = next(m for m in self.network.modules() if isinstance(m, nn.Conv1d | nn.Conv2d))
-        weight = first.weight.detach().cpu()[:64].contiguous().numpy()
-        return super().figures() | {"first_layer": pictures.filters(weight)}
