@@ -24,7 +24,7 @@ _EVERY_GRADIENT = "every_parameter_gets_a_gradient"
 
 
 def check_command(arguments: Arguments) -> Answer:
-    """`paceline check RECIPE`: 1 where something is wrong with the recipe's module."""
+    """`paceline check RECIPE`: 1 where its module is wrong, or its gradients cannot be compared."""
     config = config_of(arguments)
     if arguments.flag("gradients"):
         return _gradients(config, arguments.options.get("entries", 24))
@@ -103,13 +103,15 @@ def _gradients(config: Config, sample: int) -> Answer:
     counts = {
         key: sum(getattr(one, key) for one in found) for key in ("entries", "checked", "kinks")
     }
-    agrees = worst.error <= TOLERANCE
+    status = "ok" if worst.error <= TOLERANCE else "differs"
+    if status == "ok" and 2 * counts["kinks"] > counts["checked"]:
+        status = "unclear"  # a subgradient method's rule may lie between two slopes everywhere
     answer = {"recipe": config.recipe, "model": type(built.model).__name__}
-    answer |= {"status": "ok" if agrees else "differs", "error": worst.error, **counts}
+    answer |= {"status": status, "error": worst.error, **counts}
     answer |= {"tolerance": TOLERANCE, "loss": probe.loss, "examples": probe.examples}
     answer |= {"data": "noise" if built.data is None else type(built.data).__name__}
     answer |= {"layers": [vars(one) for one in found], "seconds": time.monotonic() - started}
-    return answer, _compared(answer, found, sample), int(not agrees)
+    return answer, _compared(answer, found, sample), int(status != "ok")
 
 
 def _compared(answer: dict[str, Any], found: list[Checked], sample: int) -> str:
@@ -127,9 +129,10 @@ def _compared(answer: dict[str, Any], found: list[Checked], sample: int) -> str:
     ]
     counts = (f"{answer['entries']:,}", str(answer["checked"]), str(answer["kinks"] or ""))
     rows.append(("total", *counts, f"{answer['error']:.1e}", ""))
-    verdict = "agree" if answer["status"] == "ok" else "DIFFER"
+    verdict = {"ok": "agree", "differs": "DIFFER", "unclear": "cannot be compared: mostly kinks"}
+    said = verdict[answer["status"]]
     lines = [
-        f"{answer['recipe']}: {answer['model']}, backpropagation and central differences {verdict}"
+        f"{answer['recipe']}: {answer['model']}, backpropagation and central differences {said}"
         f" (tolerance {TOLERANCE:g}, float64, {answer['seconds']:.1f} s)",
         f"  batch         {answer['examples']} examples of {answer['data']}, dropout off",
         f"  sample        all entries of tensors of up to {max(SMALL, sample)}, {sample} of larger",

@@ -146,6 +146,12 @@ def test_a_wrong_backward_is_found_where_it_is(run_command, theirs: str):
     assert "by differences" in told.out
 
 
+def test_a_loss_that_is_at_kinks_everywhere_is_not_said_to_agree(run_command):
+    answer = run_command("check", "perceptron", "--gradients", "--json")
+    assert answer.json["kinks"] == answer.json["checked"]
+    assert (answer.code, answer.json["status"]) == (1, "unclear")
+
+
 def test_without_its_data_a_classifier_is_checked_on_noise(run_command, theirs: str):
     missing = ("--data.missing", "true", "--json")
     answer = run_command("check", theirs, "--gradients", *missing)
