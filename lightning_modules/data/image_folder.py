@@ -105,13 +105,24 @@ class ImageFolder(TensorDataModule):
         self.memory_limit = memory_limit
         self.num_workers = min(whole_number("num_workers", num_workers, 0), os.cpu_count() or 1)
 
+    def prepare_data(self) -> None:
+        """Find the pictures; none is read yet.
+
+        Raises:
+            ValueError: A class folder has no pictures, or a split has other classes.
+        """
+        self._found()
+
+    def _found(self) -> dict[str, Pictures]:
+        return find_splits(self.root, self.class_names, self.shares, self.split_seed)
+
     def load(self) -> Splits:
         """Find the pictures, decode each once, and keep those that shall be in memory.
 
         Raises:
             ValueError: A class has no pictures, or none that can be read.
         """
-        found = find_splits(self.root, self.class_names, self.shares, self.split_seed)
+        found = self._found()
         count = sum(len(pictures.paths) for pictures in found.values())
         size = count * np.prod(self.in_shape)
         in_memory = size <= self.memory_limit * 1e9

@@ -291,8 +291,10 @@ def test_an_empty_class_folder_is_an_error_that_names_it(tmp_path):
     plant(tmp_path)
     (tmp_path / "yak").mkdir()
     (tmp_path / "yak" / "notes.txt").write_text("none yet")
-    with pytest.raises(ValueError, match=rf"but `{tmp_path}/yak` is empty"):
-        folder(tmp_path).setup()
+    data = folder(tmp_path)
+    for ask in (data.prepare_data, data.setup):
+        with pytest.raises(ValueError, match=rf"but `{tmp_path}/yak` is empty"):
+            ask()
 
 
 def test_files_that_are_no_pictures_are_left_alone(tmp_path):
