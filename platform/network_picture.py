@@ -21,7 +21,7 @@ def draw(networks: Sequence[Network], line: Line | None) -> Figure:
         line: The least-squares line through the times.
     """
     known = [one for one in networks if one.accuracy is not None]
-    figure = Figure(figsize=(7 * (2 if known else 1), 5.5), layout="constrained")
+    figure = Figure(figsize=(8 * (2 if known else 1), 5.5), layout="constrained")
     panels = figure.subplots(1, 2 if known else 1, squeeze=False)[0]
     colours = {data: f"C{i}" for i, data in enumerate(sorted({one.data for one in networks}))}
     largest = max(one.parameters for one in networks)
@@ -60,17 +60,20 @@ def _blobs(
     colours: dict[str, str],
     area: float,
 ) -> None:
-    for number, (one, height) in enumerate(zip(networks, heights, strict=True)):
+    for one, height in zip(networks, heights, strict=True):
         axes.scatter(one.macs, height, s=area * one.parameters, color=colours[one.data], alpha=0.5)
         axes.plot(one.macs, height, marker="+", color="black", markersize=4)
-        left = number % 2 == 1  # neighbours in cost would write over each other
+    # Names beside the blobs would write over each other: they stand in a column, in their order.
+    ranked = sorted(zip(heights, networks, strict=True), key=lambda pair: (pair[0], pair[1].macs))
+    for rank, (height, one) in enumerate(ranked):
         axes.annotate(
             one.recipe,
             (one.macs, height),
-            (-6, 6) if left else (6, -10),
-            textcoords="offset points",
-            ha="right" if left else "left",
+            (1.03, (rank + 0.5) / len(ranked)),
+            textcoords="axes fraction",
+            va="center",
             fontsize=7,
+            arrowprops={"arrowstyle": "-", "color": "gray", "linewidth": 0.5},
         )
     axes.set(xscale="log", xlabel="multiply-adds a picture")
     axes.grid(alpha=0.3)
