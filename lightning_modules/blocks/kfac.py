@@ -10,7 +10,8 @@ F asks for targets drawn from the model itself. Where the module tells its likel
 drawn: the gradients by the outputs go backwards through the graph of the forward pass a second
 time, to the layers only, on the few steps that renew the statistics. Otherwise the gradients of
 the loss are used, the empirical Fisher, which costs nothing more but shrinks with the gradients,
-so that steps grow where they should not (Kunstner et al. 2019, section 3).
+so that steps grow where they should not (Kunstner et al. 2019, section 3). It takes the loss for
+a mean over the batch that nobody scaled (as 16-bit float training does).
 
 Differs from the paper: the learning rate, the momentum and the damping are the user's or the
 schedule's, not found on a quadratic model at each step (sections 6.4 to 7), which would need more
@@ -41,38 +42,10 @@ from .kfac_factors import (
     layers_with_factors,
     natural_gradient,
 )
+from .likelihoods import LIKELIHOODS, Likelihood, sampled_gradient
 
 Fisher = Literal["auto", "sampled", "empirical"]
-Likelihood = Literal["categorical", "bernoulli", "gaussian"]
 EARLY_STEPS = 3  # that renew everything: a run's first matrices are the worst (section 8)
-LIKELIHOODS = ("categorical", "bernoulli", "gaussian")
-
-
-def sampled_gradient(outputs: Tensor, likelihood: Likelihood) -> Tensor:
-    """Gradients of -log p(y | s) by the outputs s, for targets y that are drawn from p itself.
-
-    Args:
-        outputs: s, (B, K, ...).
-        likelihood: `categorical`: s are scores of K classes, the loss is cross entropy;
-            `bernoulli`: s are logits, the loss is the binary cross entropy summed over an example;
-            `gaussian`: s are means, the loss is the squared error summed over an example, that is
-            a variance of 1/2.
-
-    Returns:
-        A tensor like `outputs`; its mean is zero.
-    """
-    match likelihood:
-        case "categorical":
-            p = outputs.softmax(1).movedim(1, -1)  # (B, ..., K)
-            # A race: class k arrives first with probability p_k. NaN, in a run that has diverged,
-            # goes through; torch's own draws would raise.
-            winner = (p / torch.empty_like(p).exponential_()).argmax(-1, keepdim=True)
-            return p.scatter_add(-1, winner, -torch.ones_like(p)).movedim(-1, 1)
-        case "bernoulli":
-            p = outputs.sigmoid()
-            return p - (torch.rand_like(p) < p).to(p.dtype)
-        case _:
-            return math.sqrt(2) * torch.randn_like(outputs)
 
 
 class KFAC(Optimizer):
