@@ -21,6 +21,7 @@ from .blocks.regularizers import REGULARIZERS, elastic_net, l1, l2, regularized_
 from .exact_resume import ExactResume
 from .first_convolution import feature_maps, first_convolution
 from .lean_step import LeanStep
+from .tally import Tally
 from .wrongest import Wrongest
 
 if TYPE_CHECKING:
@@ -30,26 +31,6 @@ if TYPE_CHECKING:
 Loss = Literal["softmax", "svm", "squared", "absolute"]
 Regularizer = Literal["none", "l1", "l2", "elastic_net"]
 Batch = tuple[Tensor, Tensor]
-
-
-class Tally:
-    """Sums over an epoch. They stay on the device: reading one would stall it at every batch."""
-
-    def __init__(self, num_classes: int, device: torch.device):
-        self.loss = torch.zeros((), device=device)
-        self.count = 0
-        self.confusion = torch.zeros(num_classes * num_classes, dtype=torch.long, device=device)
-        self.shape = (num_classes, num_classes)
-
-    def add_loss(self, loss: Tensor, size: int) -> None:
-        """Count the mean loss of `size` examples."""
-        self.loss.add_(loss.detach(), alpha=size)
-        self.count += size
-
-    def add_predictions(self, labels: Tensor, predicted: Tensor) -> None:
-        """Count pairs of true and predicted class, each int64 (B,)."""
-        cell = labels * self.shape[1] + predicted
-        self.confusion.scatter_add_(0, cell, torch.ones_like(cell))
 
 
 class Classifier(LeanStep, ExactResume, pl.LightningModule):
