@@ -1,6 +1,10 @@
 # Each target installs what it needs into .venv first; none needs a GPU, root or a server.
 PYTHON ?= python3
 BIN := .venv/bin
+# K-FAC is compared with curvlinops. Its own requirements would bring torchvision, whose build for
+# GPUs breaks Lightning beside a torch without; it runs with these alone.
+ORACLES := curvlinops-for-pytorch==3.0.1 linear_operator==0.6.1 opt-einsum==3.4.0 einops==0.8.2 \
+	einconv==0.1.0
 
 .PHONY: sweep ui test check bench clean
 
@@ -34,4 +38,5 @@ clean:  ## forget the installation and what was built
 
 .venv/tested: .venv/installed
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test]"
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps $(ORACLES)
 	@touch $@

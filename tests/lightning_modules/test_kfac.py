@@ -81,7 +81,7 @@ def step(model: Model, optimizer: torch.optim.Optimizer, x, labels) -> float:
 def test_factors_and_natural_gradient_equal_those_of_curvlinops(model):
     """`ReLU(inplace=True)` and layers without a bias are among the layers."""
     curvlinops = pytest.importorskip(
-        "curvlinops", reason="needs curvlinops-for-pytorch: pip install 'paceline[bench]'"
+        "curvlinops", reason="needs curvlinops-for-pytorch, which `make test` installs"
     )
     x, labels = batch()
     before = {name: p.detach().clone() for name, p in model.network.named_parameters()}
