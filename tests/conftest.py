@@ -29,14 +29,6 @@ for name in ("PACELINE_HOME", "PACELINE_JOIN", "MLFLOW_TRACKING_URI", "MLFLOW_RU
     os.environ.pop(name, None)
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where two processes share the tests, all that use Ray go to one, and whole files to either."""
-    for item in items:
-        group = "ray" if item.get_closest_marker("ray") else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
-
-
 @pytest.fixture(autouse=True, scope="session")
 def _no_test_writes_into_the_real_home(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["PACELINE_HOME"] = str(tmp_path_factory.mktemp("home-of-the-session"))

@@ -177,13 +177,13 @@ def test_a_running_trial_tells_what_its_next_rung_asks():
     why = told.explain(3)
     assert why.outcome == "running"
     assert "has done 2 epochs; val/loss was 0.8" in why.text
-    assert "At rung 3, its next, it would need val/loss of at most 0.2 by now (3 rivals" in why.text
-    assert (why.facts["next_rung"], why.facts["cutoff"], why.facts["rivals"]) == (3, 0.2, 3)
+    assert "At rung 3, its next, it would need val/loss of at most 0.3 by now (3 rivals" in why.text
+    assert (why.facts["next_rung"], why.facts["cutoff"], why.facts["rivals"]) == (3, 0.3, 3)
 
 
 def test_what_a_rung_asks_is_what_the_rule_would_decide():
     """Just as good goes on, a little worse does not: the number told is the number applied."""
-    for score, stops in ((0.2, False), (0.2001, True)):
+    for score, stops in ((0.3, False), (0.3001, True)):
         told = Told()
         for number, there in enumerate([0.3, 0.2, 0.4]):
             told.trial(number, [1.0, 1.0, there])
@@ -193,7 +193,7 @@ def test_what_a_rung_asks_is_what_the_rule_would_decide():
         )
         needed = needed_at_next_rung(told.rows.by_number[3], told.rows, told.judge)
         assert needed is not None
-        assert needed.cutoff == 0.2
+        assert needed.cutoff == 0.3
         told.event("report", 3, epoch=3, metrics={METRIC: score})
         verdict = told.judge.verdict(3)
         assert verdict is not None

@@ -47,7 +47,7 @@ def test_the_rungs_are_those_of_the_sweeps_config(run_command, story, hold):
     story.close("running")
     hold(story.folder)
     told = run_command("why", "mine", "3", "--json").json
-    assert (told["outcome"], told["next_rung"], told["cutoff"]) == ("running", 1.0, 0.2)
+    assert (told["outcome"], told["next_rung"], told["cutoff"]) == ("running", 1.0, 0.5)
 
 
 def test_a_trial_of_a_dead_sweep_says_how_to_go_on(run_command, story):
