@@ -208,7 +208,9 @@ def test_a_second_get_asks_nobody(served, home):
     assert made_source("http://127.0.0.1:9").get() == home / "data" / "tiny"
 
 
-@pytest.mark.parametrize("served_content", [b"<html>moved</html>", gzip.compress(b"another", mtime=0)])
+@pytest.mark.parametrize(
+    "served_content", [b"<html>moved</html>", gzip.compress(b"another", mtime=0)]
+)
 def test_a_wrong_download_is_never_kept(served, home, served_content):
     folder, url = served
     put(folder, packed=True)
