@@ -190,7 +190,7 @@ def in_any_process() -> Iterator[None]:
     starts a fresh process for whoever asks for any. Those that Ray starts here have the driver's.
     """
     plain = _ActorClassCache.get
-    _ActorClassCache.get = lambda cache, trainable: ray.remote(trainable)
+    _ActorClassCache.get = lambda self, trainable_cls: ray.remote(trainable_cls)
     try:
         yield
     finally:
