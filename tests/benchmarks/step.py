@@ -34,13 +34,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from measuring.clock import EpochClock
 from paceline.platform.config import load
 from paceline.platform.launch import train
 from paceline.platform.tracking import Store
 from paceline.platform.training import prepare
 from PIL import Image
-from pytorch_lightning import LightningModule, Trainer
-from pytorch_lightning.callbacks import Callback
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, Dataset
@@ -55,20 +54,6 @@ class Measured:
 
     seconds: list[float]
     accuracy: float
-
-
-class EpochClock(Callback):
-    """Takes the time of the training part of each epoch."""
-
-    def __init__(self) -> None:
-        self.seconds: list[float] = []
-
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._began = time.perf_counter()
-
-    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not trainer.sanity_checking:  # the first hook after an epoch's last batch
-            self.seconds.append(time.perf_counter() - self._began)
 
 
 class Pictures(Dataset):
