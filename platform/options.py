@@ -63,7 +63,7 @@ class Sweep:
         like: Name of an earlier sweep whose best configurations are tried first.
         scheduler: How bad trials are stopped early.
         grace: No trial is stopped before it has come so far on the time axis; none: the horizon
-            over `reduction_factor` to the third, which leaves three rungs.
+            over the square of `reduction_factor`, which leaves two rungs.
         reduction_factor: One of this many trials goes on at each rung.
         in_order: Compare a trial only with those before it, waiting for them where it must: the
             sweep is then the same at any number of workers and after any interruption. False:

@@ -27,7 +27,7 @@ from .verdict import Verdict
 
 UNBOUNDED = 1000.0  # Lightning's own limit of epochs when a config gives none
 MIN_RIVALS = 3  # a median of fewer says little
-NUM_RUNGS = 3  # below the horizon, where a config does not say
+NUM_RUNGS = 2  # well below the horizon, where a config does not say
 
 
 class Rule(Protocol):
@@ -252,8 +252,8 @@ def make_rule(sweep: Sweep, horizon: float | None) -> Rule | None:
 def first_rung(sweep: Sweep, horizon: float | None) -> float:
     """Where trials are judged first: what the config says, or late enough to say something.
 
-    After 1 of 80 epochs a strongly regularised trial is behind whatever it will come to; a first
-    rung in proportion to the run leaves as much to save on a long run as on a short one.
+    After 1 of 80 epochs a strongly regularised trial is behind whatever it will come to, and after
+    1 of 25 a warm-up has not ended: on both, halving chose whoever learned fastest.
     """
     if sweep.grace is not None:
         return sweep.grace
