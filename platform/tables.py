@@ -1,13 +1,9 @@
-"""A table for a person: lines and colours on a terminal, plain columns elsewhere."""
+"""Tables and sizes for a person: lines and colours on a terminal, plain columns elsewhere."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: str = "") -> str:
@@ -18,9 +14,13 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: str = "")
         rows: Cells, as many in each row.
         right: Of each column `>` where it is set flush right; left where that is shorter.
     """
-    marks = right.ljust(len(header), "<")
     if not sys.stdout.isatty():
-        return "\n".join(_columns([header, *rows], marks))
+        return "\n".join(columns([header, *rows], right))
+    from rich import box  # takes a while to import
+    from rich.console import Console
+    from rich.table import Table
+
+    marks = right.ljust(len(header), "<")
     drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for title, mark in zip(header, marks, strict=True):
         drawn.add_column(title, justify="right" if mark == ">" else "left", overflow="fold")
@@ -35,8 +35,15 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: str = "")
     return captured.get().rstrip("\n")
 
 
-def _columns(rows: Sequence[Sequence[str]], marks: str) -> list[str]:
+def columns(rows: Sequence[Sequence[str]], right: str = "") -> list[str]:
+    """Lines in which the cells of each column stand under each other; nothing is cut.
+
+    Args:
+        rows: Cells, as many in each row.
+        right: As in `table`.
+    """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    marks = right.ljust(len(widths), "<")
     return [
         "  ".join(
             f"{cell:{mark}{width}}" for cell, mark, width in zip(row, marks, widths, strict=True)

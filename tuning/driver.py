@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from ..platform.errors import RunError
 from ..platform.home import write_state
 from ..platform.signals import Interrupted
+from ..platform.step_overhead import frozen_heap
 from ..platform.tracking_record import begin
 from .capacity import worker_shape
 from .course import Course
@@ -73,10 +74,9 @@ class Driver:
                     self._check_stop()
                     signals.check()
 
-                gc.freeze()  # what was imported needs no look
-                self._tune(monitor, turn, session)
-            gc.collect()  # Tune's own circles hold handles of Ray as well
-            gc.unfreeze()
+                with frozen_heap():
+                    self._tune(monitor, turn, session)
+                    gc.collect()  # Tune's own circles hold handles of Ray as well
             session.stop_soon()
             self._check_outcome(monitor)
             self._finish_best(monitor, signals)

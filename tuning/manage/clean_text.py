@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ...platform.tables import columns, format_bytes
 from .clean import Cleaned
-from .layout import columns, format_bytes
 
 
 def told(found: Sequence[Cleaned], *, dry_run: bool) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ...platform.tables import columns
 from ..table import format_seconds, format_value
 from .compare import Comparison
 from .contender import Contender
-from .layout import columns
 
 MAX_WIDTH = 40  # of a value; a space of many options is longer
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
+from ...platform.tables import columns, format_bytes
 from ..table import format_seconds, format_value
-from .layout import columns, format_bytes
 from .status import Standing
 
 
