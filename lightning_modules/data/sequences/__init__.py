@@ -1,0 +1,1 @@
+"""Data modules of sequences: texts, parallel texts, trees and made tasks."""
