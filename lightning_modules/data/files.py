@@ -203,7 +203,8 @@ class FileSource(Source):
         name: The data set's name in the catalog.
         origin: Who made it and where it is published, one line.
         files: Its files.
-        url: Folder of the official source; the files lie there packed.
+        url: Folder of the official source.
+        packed: Whether the files lie there packed.
         layouts: Folders below a root of many data sets where other tools put these files.
         places: Absolute folders where a system's package puts them.
         remedies: Commands that get the files without us.
@@ -216,6 +217,7 @@ class FileSource(Source):
     layouts: tuple[str, ...] = ()
     places: tuple[str, ...] = ()
     remedies: tuple[str, ...] = ()
+    packed: bool = True
 
     @property
     def size(self) -> int:
@@ -264,14 +266,15 @@ class FileSource(Source):
 
     def _download(self, file: DataFile, folder: Path) -> None:
         """Fetch one file: under another name first, and under its own only when it is right."""
-        url = f"{self.url}/{file.name}.gz"
+        name = f"{file.name}.gz" if self.packed else file.name
+        url = f"{self.url}/{name}"
         try:
             with urllib.request.urlopen(url, timeout=DOWNLOAD_TIMEOUT_S) as answer:
-                packed = answer.read(file.size + 1024)  # packing makes none of them larger
+                content = answer.read(file.size + 1024)  # packing makes none of them larger
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as part:
-                path = Path(part) / f"{file.name}.gz"
-                path.write_bytes(packed)
+                path = Path(part) / name
+                path.write_bytes(content)
                 file.read(path)
                 path.replace(folder / path.name)
         except (OSError, HTTPException, ValueError) as error:
