@@ -31,6 +31,7 @@ _HOME_OF = {
     "validate": ".platform.run_commands",
     "test": ".platform.run_commands",
     "predict": ".platform.run_commands",
+    "sample": ".platform.run_commands",
     "inspect": ".platform.inspect_command",
     "check": ".platform.check_command",
     "bench": ".platform.bench_command",

@@ -20,7 +20,7 @@ from .blocks.checks import require, require_one_of
 from .blocks.regularizers import REGULARIZERS, elastic_net, l1, l2, regularized_weights
 from .exact_resume import ExactResume
 from .first_convolution import feature_maps, first_convolution
-from .lean_step import LeanStep
+from .lean_step import LeanStep, channels_last
 from .tally import Tally
 from .wrongest import Wrongest
 
@@ -81,7 +81,7 @@ class Classifier(LeanStep, ExactResume, pl.LightningModule):
         check_penalty(regularizer, regularizer_weight, l2_share)
         names = list(class_names or map(str, range(num_classes)))
         require(len(names) == num_classes, "class_names", f"{num_classes} names", names)
-        self.network = network
+        self.network = channels_last(network)
         self.num_classes, self.class_names = num_classes, names
         self.example_input_array = example_input
         self.loss, self.margin, self.label_smoothing = loss, margin, label_smoothing

@@ -1,4 +1,4 @@
-"""What every training rule inherits so that Lightning's hooks cost less per step.
+"""What makes a step cost less: a mixin of every training rule, and the layout of convolutions.
 
 Lightning notes the name of each hook that it calls in `_current_fx_name`, some forty times a step,
 and `nn.Module.__setattr__` looks through parameters, modules and buffers each time: 0.2 ms of the
@@ -8,6 +8,9 @@ and `nn.Module.__setattr__` looks through parameters, modules and buffers each t
 from __future__ import annotations
 
 from typing import Any
+
+import torch
+from torch import nn
 
 
 class LeanStep:
@@ -19,3 +22,21 @@ class LeanStep:
             self.__dict__[name] = value
         else:
             super().__setattr__(name, value)
+
+
+def channels_last(network: nn.Module) -> nn.Module:
+    """Lay the weights of a network's convolutions out with the channels next to each other.
+
+    What they compute is the same up to rounding. On a CPU a step of LeNet-5 takes two thirds of the
+    time, one of ResNet-20 as long as before.
+
+    Args:
+        network: Changed in place.
+
+    Returns:
+        The network.
+    """
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+            layer.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    return network

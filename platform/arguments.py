@@ -25,6 +25,7 @@ class Arguments:
         options: The verb's own options by name with underscores.
         changes: Config key -> (value, flag), in the order given.
         more: Words behind the positional arguments, where the last one may be repeated.
+        handed_on: Flags that the module knows, by name, as they were typed.
     """
 
     verb: Verb
@@ -32,6 +33,7 @@ class Arguments:
     options: dict[str, Any] = field(default_factory=dict)
     changes: dict[str, tuple[Any, str]] = field(default_factory=dict)
     more: list[str] = field(default_factory=list)
+    handed_on: dict[str, str] = field(default_factory=dict)
 
     def flag(self, name: str) -> bool:
         """Whether an option without a value was given."""
@@ -72,6 +74,10 @@ def _take(word: str, rest: list[str], flags: dict[str, Flag], parsed: Arguments)
     name, equals, value = word[2:].partition("=")
     is_key = name in _KEYS_WITHOUT_DOT or ("." in name and all(name.split(".")))
     flag = None if is_key else flags.get(name.replace("_", "-"))
+    if flag is None and not is_key and parsed.verb.takes_more:
+        bare = not equals and (not rest or rest[0].startswith("--"))
+        parsed.handed_on[name] = "true" if bare else value if equals else rest.pop(0)
+        return
     if (is_key and not parsed.verb.takes_keys) or (not is_key and flag is None):
         where = f"paceline {parsed.verb.name}"
         raise unknown("flag", f"--{name}", [f"--{f}" for f in flags], where)

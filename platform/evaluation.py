@@ -222,6 +222,9 @@ def _columns(batch: Any) -> dict[str, list[Any]]:
         batch = {f"output{i}" if len(parts) > 1 else "output": part for i, part in enumerate(parts)}
     columns = {}
     for name, part in batch.items():
+        if isinstance(part, (list, tuple)) and all(isinstance(one, str) for one in part):
+            columns[name] = list(part)
+            continue
         values = torch.as_tensor(part).detach().cpu()
         flat = values.reshape(len(values), -1)  # (B, values of this part)
         for i in range(flat.shape[1]):

@@ -23,6 +23,7 @@ from .tracking_artifacts import finish_artifacts
 from .tracking_background import Background
 from .tracking_logger import RunLogger
 from .tracking_record import begin, record_data, record_model, summary_of
+from .tracking_snapshots import Snapshots
 from .tracking_system import SystemMonitor
 from .tracking_writer import MetricWriter
 from .training import Outcome, fit, prepare
@@ -94,6 +95,7 @@ def train(
     log_model: bool = False,
     is_again: bool = False,
     wants_pictures: Callable[[], bool] = lambda: True,
+    takes_snapshots: bool = False,
 ) -> Outcome:
     """Train a config's model and record it in a run that exists.
 
@@ -113,6 +115,7 @@ def train(
             before its first: no step is written twice.
         wants_pictures: Asked after training whether pictures and the signature are to be made,
             which takes 0.5 s: most trials of a sweep spare them.
+        takes_snapshots: Whether what a generative module makes so far is kept after validations.
 
     Raises:
         UserError: The deciding metric or a checkpoint is wrong.
@@ -135,6 +138,7 @@ def train(
             callbacks=[
                 _RecordData(background, store, run_id),
                 _KeepPoints(store, writer),
+                *([Snapshots(background, store, run_id)] if takes_snapshots else []),
                 *callbacks,
             ],
             built=built,

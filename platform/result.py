@@ -52,7 +52,9 @@ class RunResult:
         lines += [f"  {name:<14}{value}" for name, value in self.extra.items() if _is_short(value)]
         if self.checkpoint:
             lines.append(f"  checkpoint    {self.checkpoint}")
-        lines += [f"  MLflow        {self.link}", f"  go on         {go_on}"]
+        if self.link:
+            lines.append(f"  MLflow        {self.link}")
+        lines.append(f"  go on         {go_on}")
         return "\n".join(lines)
 
 

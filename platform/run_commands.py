@@ -68,6 +68,17 @@ def predict_command(arguments: Arguments) -> Answer:
     )
 
 
+def sample_command(arguments: Arguments) -> Answer:
+    """`paceline sample NAME`: what a trained module makes."""
+    from .sampling import draw_samples, told
+
+    options = _evaluation_options(arguments)
+    answer, text, code = answer_run(
+        arguments, lambda: draw_samples(_target(arguments), arguments.handed_on, **options), "show"
+    )
+    return answer, "\n\n".join([told(answer.get("samples", {})), str(text)]), code
+
+
 def _predict_pictures(arguments: Arguments, files: list[str], invert: bool) -> Answer:
     from .picture_prediction import predict_pictures, told
 

@@ -155,6 +155,7 @@ def train_run(run: Run, built: Built, callbacks: tuple[Callback, ...] = ()) -> R
             strict_metric="metric" in (config.values.get("sweep") or {}),
             log_model=config.tracking.log_model,
             is_again=run.is_again,
+            takes_snapshots=True,
         )
         result.metrics, result.checkpoint = outcome.metrics, outcome.checkpoint
         state["stop_reason"] = outcome.stop_reason

@@ -96,6 +96,7 @@ class Verb:
             trailing `+` lets the last one be repeated, a trailing `*` lets it be left out too.
         flags: Its short flags.
         takes_keys: Whether dotted config keys may be given.
+        takes_more: Whether it hands other flags on to the module, which knows them.
     """
 
     name: str
@@ -103,6 +104,7 @@ class Verb:
     positional: tuple[str, ...] = ()
     flags: tuple[Flag, ...] = ()
     takes_keys: bool = False
+    takes_more: bool = False
 
 
 VERBS = {
@@ -123,6 +125,14 @@ VERBS = {
             "write predictions for the test set, or tell what pictures show",
             ("NAME", "IMAGE*"),
             (*_RECIPE, *_CONFIG, *_CKPT, *_PREDICT),
+            True,
+        ),
+        Verb(
+            "sample",
+            "let a trained module make text or pictures; flags are its own (--seed, --prompt, ...)",
+            ("NAME",),
+            (*_RECIPE, *_CKPT, _STORAGE),
+            True,
             True,
         ),
         Verb("inspect", "a network's layers: shapes, parameters, cost", ("RECIPE",), _LOOK, True),
