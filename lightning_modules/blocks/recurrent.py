@@ -9,6 +9,7 @@ B batch, T time, D features, H units, L layers, 2 directions where `bidirectiona
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -23,7 +24,7 @@ Cell = Literal["rnn", "gru", "lstm"]
 CELLS = ("rnn", "gru", "lstm")
 State = Tensor | tuple[Tensor, Tensor]  # (L directions, B, H), of an LSTM h and c
 
-_MODULES: dict[str, type[nn.RNNBase]] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
+_MODULES: dict[str, Callable[..., nn.RNNBase]] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 _GATES = {"rnn": 1, "gru": 3, "lstm": 4}
 _PARAMETERS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
