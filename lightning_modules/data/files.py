@@ -204,10 +204,10 @@ class FileSource(Source):
         origin: Who made it and where it is published, one line.
         files: Its files.
         url: Folder of the official source.
-        packed: Whether the files lie there packed.
         layouts: Folders below a root of many data sets where other tools put these files.
         places: Absolute folders where a system's package puts them.
         remedies: Commands that get the files without us.
+        packed: Whether the files lie packed at the source.
     """
 
     name: str

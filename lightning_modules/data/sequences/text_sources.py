@@ -6,6 +6,7 @@ The digest was computed from the file. The files of Multi30k are in `multi30k_fi
 from __future__ import annotations
 
 from ..files import DataFile, FileSource
+from ..sources import ShippedSource
 
 TINY_SHAKESPEARE = FileSource(
     name="tinyshakespeare",
@@ -22,3 +23,5 @@ TINY_SHAKESPEARE = FileSource(
     layouts=("tiny-shakespeare", "char-rnn/data/tinyshakespeare"),
     remedies=("put the file `input.txt` into a folder and name it with `--data.data_dir`",),
 )
+
+HELLO = ShippedSource("hello", "the five characters of the deck's character model", "paceline")
