@@ -1,4 +1,4 @@
-"""The text of tiny Shakespeare; nothing here imports torch, so that `paceline data` answers at once.
+"""The text of tiny Shakespeare; nothing here imports torch: `paceline data` must answer at once.
 
 The digest was computed from the file. The files of Multi30k are in `multi30k_files.py`.
 """
