@@ -30,6 +30,7 @@ from .files import data_home
 from .image_tree import (
     Pictures,
     check_classes,
+    check_readable,
     class_folders,
     find_splits,
     read_whole,
@@ -106,12 +107,12 @@ class ImageFolder(TensorDataModule):
         self.num_workers = min(whole_number("num_workers", num_workers, 0), os.cpu_count() or 1)
 
     def prepare_data(self) -> None:
-        """Find the pictures; none is read yet.
+        """Find the pictures, and read one of each class.
 
         Raises:
-            ValueError: A class folder has no pictures, or a split has other classes.
+            ValueError: A class folder has no picture that can be read, or a split other classes.
         """
-        self._found()
+        check_readable(self._found()["train"], self.class_names, _decodes)
 
     def _found(self) -> dict[str, Pictures]:
         return find_splits(self.root, self.class_names, self.shares, self.split_seed)

@@ -9,6 +9,7 @@ Letters: N pictures.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import warnings
 from collections.abc import Callable, Iterator
@@ -177,6 +178,30 @@ def check_classes(pictures: Pictures, whole: Pictures, class_names: tuple[str, .
             f"Each class must have a picture that can be read, but {names} has none left: all of "
             f"its files are damaged, `{example}` for one."
         )
+
+
+def check_readable(
+    pictures: Pictures, class_names: tuple[str, ...], read: Callable[[str], object]
+) -> None:
+    """Look for one whole picture of each class, before anything is started.
+
+    Args:
+        pictures: Those to learn from.
+        class_names: What errors call the classes.
+        read: Reads one file; a ValueError says that it is damaged.
+
+    Raises:
+        ValueError: A class has none.
+    """
+    found: dict[int, int] = {}  # class -> number of its first whole picture
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for number, target in enumerate(pictures.targets.tolist()):
+            if target not in found:
+                with contextlib.suppress(ValueError):
+                    read(pictures.paths[number])
+                    found[target] = number
+    check_classes(pictures, pictures.chosen(np.array(list(found.values()), np.int64)), class_names)
 
 
 def warn_of_damaged(root: Path, damaged: list[str], count: int) -> None:

@@ -251,7 +251,10 @@ def test_a_class_without_a_whole_picture_is_an_error(tmp_path, memory_limit):
     plant(tmp_path)
     for number in range(10):
         damage(tmp_path, f"owl/00{number}.png", "cut off")
-    with pytest.raises(ValueError, match=r"but `owl` has none left: .*owl/00\d\.png"):
+    told = r"but `owl` has none left: .*owl/00\d\.png"
+    with pytest.raises(ValueError, match=told):  # before a run exists
+        folder(tmp_path, memory_limit=memory_limit).prepare_data()
+    with pytest.raises(ValueError, match=told):
         folder(tmp_path, memory_limit=memory_limit).setup()
 
 
