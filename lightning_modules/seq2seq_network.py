@@ -109,8 +109,9 @@ class Encoder(nn.Module):
             left, _ = forwards(x)
             right, _ = backwards(reverse_within(x, lengths))
             x = torch.cat((left, reverse_within(right, lengths)), 2)  # (B, S, H)
+        left, right = x.chunk(2, 2)
         last = (lengths - 1).view(-1, 1, 1).expand(-1, 1, left.shape[2])
-        ends = torch.cat((left.gather(1, last).squeeze(1), right.gather(1, last).squeeze(1)), 1)
+        ends = torch.cat((left.gather(1, last).squeeze(1), right[:, 0]), 1)  # (B, H)
         return x, mask, ends
 
 

@@ -89,7 +89,8 @@ class Seq2SeqRule(LeanStep, ExactResume, pl.LightningModule):
         """
         if self.bleu:
             require_sacrebleu()
-        if hasattr(data := getattr(self.trainer, "datamodule", None), "vocabulary"):
+        data: Any = getattr(self.trainer, "datamodule", None)
+        if hasattr(data, "vocabulary"):
             self.vocabulary = self.kept_units.taken_over(self.vocabulary, data.vocabulary())
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -157,7 +158,7 @@ class Seq2SeqRule(LeanStep, ExactResume, pl.LightningModule):
         self._evaluation.add(1, nats, count.to(nats.dtype))
         if self._first is None:
             self._first = batch[0][0]
-        data = getattr(self.trainer, "datamodule", None)
+        data: Any = getattr(self.trainer, "datamodule", None)
         room = len(batch[0]) if most is None else max(0, most - len(self._texts))
         if not hasattr(data, "reference") or len(batch) < 3 or not room:
             return

@@ -75,7 +75,8 @@ def greedy_search(
         latest = log_p.argmax(1).masked_fill(finished, units.pad)
         sequences[:, t] = latest
         finished = finished | (latest == units.end)
-        if finished.all():
+        # An exported graph cannot ask its data: it takes all steps.
+        if not torch.compiler.is_exporting() and finished.all():
             break
     return sequences
 

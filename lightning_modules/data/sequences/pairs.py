@@ -108,7 +108,10 @@ class PairLoader:
             source = pairs.source.index_select(0, index)[:, :width]
             target = pairs.target.index_select(0, index)[:, :height]
             self._position = (order.epoch, number + 1)
-            yield tuple(part.to(self.device, torch.long) for part in (source, target, index))
+            yield self._moved(source), self._moved(target), self._moved(index)
+
+    def _moved(self, part: Tensor) -> Tensor:
+        return part.to(self.device, torch.long)
 
     def state_dict(self) -> dict[str, int]:
         """Seed, epoch and batches handed out; Lightning keeps it in the checkpoint."""
