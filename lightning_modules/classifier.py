@@ -134,17 +134,8 @@ class Classifier(LeanStep, ExactResume, pl.LightningModule):
         if self.regularizer_weight:
             loss = loss + self.regularizer_weight * self.penalty()
         self._training.add_loss(loss, len(labels))
-        self._log_step(loss)
+        self.log_step({"train/loss_step": loss})
         return loss
-
-    def _log_step(self, loss: Tensor) -> None:
-        """Write one loss now and then, to the loggers: `self.log` would cost 0.1 ms a batch."""
-        trainer = self.trainer
-        every: int = trainer.log_every_n_steps  # pyright: ignore[reportAttributeAccessIssue]
-        if every and trainer.loggers and (step := trainer.global_step + 1) % every == 0:
-            for logger in trainer.loggers:
-                # A tensor, not a float: a logger may read it on a thread of its own.
-                logger.log_metrics({"train/loss_step": loss.detach()}, step)  # pyright: ignore[reportArgumentType]
 
     def on_train_epoch_start(self) -> None:
         """Start counting."""
