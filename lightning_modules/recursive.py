@@ -21,13 +21,13 @@ from .blocks.checks import require, require_one_of
 from .blocks.initializers import WeightInit, init_weights
 from .blocks.layers import LayerStyle
 from .classifier import Classifier
+from .data.sequences.trees import HEIGHT, PADDING
 from .shapes import require_num_classes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TreeCell = Literal["rnn", "lstm"]
-PADDING = 0  # kind of a node that is none
 
 
 class TreeRNNCell(nn.Module):
@@ -232,6 +232,6 @@ class RecursiveClassifier(Classifier):
             with torch.no_grad():
                 right = self.network.eval()(trees).argmax(1) == labels  # (B,)
             self.network.train(was_training)
-            height = trees[:, 3, 0].cpu().numpy()
+            height = trees[:, HEIGHT, 0].cpu().numpy()
             figures["accuracy_by_height"] = accuracy_by_height(height, right.cpu().numpy())
         return figures

@@ -124,7 +124,7 @@ class Speller(LeanStep, ExactResume, pl.LightningModule):
         return nats / letters
 
     def on_train_epoch_start(self) -> None:
-        """Start counting."""
+        """Start counting; not called where a run goes on in the middle of an epoch."""
         self._training = EpochMeans(TRAINED)
 
     def on_train_epoch_end(self) -> None:
@@ -132,6 +132,17 @@ class Speller(LeanStep, ExactResume, pl.LightningModule):
         means = self._training.means(self._sum_over_ranks)
         self.log("train/loss", means["nats"] / means["letters"], sync_dist=True)
         self.log("lr", self.trainer.optimizers[0].param_groups[0]["lr"], sync_dist=True)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the epoch's sums beside the generators."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["epoch_means"] = self._training.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on with the sums."""
+        super().on_load_checkpoint(checkpoint)
+        if "epoch_means" in checkpoint:
+            self._training.load_state_dict(checkpoint["epoch_means"])
 
     def _sum_over_ranks(self, values: Tensor) -> Tensor:
         return self.trainer.strategy.reduce(values, reduce_op="sum")  # pyright: ignore[reportReturnType] (a tensor for a tensor)

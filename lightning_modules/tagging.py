@@ -19,14 +19,12 @@ from .blocks.initializers import WeightInit
 from .blocks.layers import LayerStyle
 from .blocks.recurrent import Cell, RecurrentLayers
 from .classifier import Batch, Classifier
+from .data.sequences.tokens import decode, encode
 from .shapes import require_num_classes
 from .tally import Tally
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-FIRST = 2  # token of the alphabet's first character; 1 is any other character
-UNKNOWN = 1
 
 
 class TaggingNetwork(nn.Module):
@@ -166,11 +164,13 @@ class Tagger(Classifier):
 
     def restored(self, tokens: Tensor, tags: Tensor) -> list[str]:
         """Texts (B, T) with a blank before each character whose tag is not 0."""
-        symbols = ["", "?", *(self.alphabet or ())]
-        rows = zip(tokens.tolist(), tags.tolist(), strict=True)
+        alphabet = self.alphabet or ()
         return [
-            "".join(" " * (tag > 0) + symbols[token] for token, tag in zip(*row, strict=True))
-            for row in rows
+            "".join(
+                " " * (tag > 0) + decode([token], alphabet)
+                for token, tag in zip(row, marks, strict=True)
+            )
+            for row, marks in zip(tokens.tolist(), tags.tolist(), strict=True)
         ]
 
     @torch.no_grad()
@@ -192,8 +192,7 @@ class Tagger(Classifier):
         require(self.alphabet is not None, "alphabet", "known for a text to be read", self.alphabet)
         plain = "".join(text.lower().split())
         require(bool(plain), "text", "one character or more", text)
-        number = {character: FIRST + n for n, character in enumerate(self.alphabet or ())}
-        tokens = torch.tensor([[number.get(c, UNKNOWN) for c in plain]], device=self.device)
+        tokens = encode([plain], self.alphabet or (), len(plain)).long().to(self.device)  # (1, T)
         (restored,) = self.restored(tokens, self._tags(tokens))
         return {"restored": restored.strip()}
 

@@ -21,12 +21,12 @@ from .blocks.checks import require
 from .blocks.initializers import WeightInit
 from .blocks.layers import LayerStyle
 from .classifier import Classifier
+from .data.sequences.tokens import PADDING, decode
 from .shapes import require_num_classes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PADDING = 0  # the token whose embedding is zero
 EMBEDDING_RANGE = 0.25  # where other embeddings start, either way: the paper, section 3.2
 
 
@@ -34,7 +34,7 @@ class TextConvolutions(nn.Module):
     """Embeddings, parallel convolutions, the maximum over time, dropout and one linear map.
 
     Args:
-        vocab_size: V; token 0 pads.
+        vocab_size: V; token 0 pads, its embedding is zero.
         num_classes: K.
         embedding_size: E.
         num_kernels: F, kernels of each width.
@@ -138,8 +138,7 @@ class TextCNN(Classifier):
             figures["confusion_matrix"] = draw.confusion_matrix(counts.numpy(), self.class_names)
         wrong = self._wrongest.mistakes()
         if wrong is not None and self.alphabet is not None:
-            symbols = ["", "?", *self.alphabet]
-            texts = ["".join(symbols[token] for token in row) for row in wrong.inputs.tolist()]
+            texts = [decode(row, self.alphabet) for row in wrong.inputs.tolist()]
             pairs = zip(wrong.labels.tolist(), wrong.predicted.tolist(), strict=True)
             names = [(self.class_names[true], self.class_names[taken]) for true, taken in pairs]
             figures["wrongest"] = wrongest_texts(texts, wrong.loss.tolist(), names)

@@ -35,7 +35,7 @@ def test_texts_are_cut_padded_and_read_back():
     assert tokens.tolist() == [[2, 3, 4], [2, 1, 0], [0, 0, 0]]
     assert tokens.dtype == torch.uint8
     assert decode(tokens[0].tolist(), "abc") == "abc"
-    assert decode(tokens[1].tolist(), "abc") == "a\N{REPLACEMENT CHARACTER}"
+    assert decode(tokens[1].tolist(), "abc") == "a?"
 
 
 def test_pieces_cover_a_text_to_its_end():

@@ -21,6 +21,7 @@ from ..tensors import TensorDataModule
 PADDING = 0  # the token after the end of a text
 UNKNOWN = 1  # any character outside the alphabet
 FIRST = 2  # the first character's token
+REPLACEMENT = "?"  # how an unknown character is written
 
 
 class TokenDataModule(TensorDataModule):
@@ -63,5 +64,5 @@ def encode(texts: Sequence[str], alphabet: Sequence[str], length: int) -> Tensor
 
 def decode(tokens: Sequence[int], alphabet: Sequence[str]) -> str:
     """The text of tokens (T,), without what pads it."""
-    symbols = ["", "\N{REPLACEMENT CHARACTER}", *alphabet]
+    symbols = ["", REPLACEMENT, *alphabet]
     return "".join(symbols[token] for token in tokens)
