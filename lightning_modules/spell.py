@@ -62,6 +62,7 @@ class Speller(LeanStep, ExactResume, pl.LightningModule):
 
     # What this family cannot fulfil of the tests that all families share: test -> reason.
     conformance_exceptions: dict[str, str] = {}  # noqa: RUF012 (data of the class, never changed)
+    table: Tensor
     shown: Tensor
     num_shown: Tensor
 

@@ -171,7 +171,7 @@ class RecurringSymbols(TokenDataModule):
         return Splits(train, val, test, (0.0,), (1.0,))
 
     def _draw(self, split: str, count: int) -> Samples:
-        rng = np.random.default_rng(derive_seed(self.name, split, self.generator_seed))
+        rng = np.random.default_rng(derive_seed("recurring-symbols", split, self.generator_seed))
         symbols = rng.integers(0, self.num_symbols, (count, self.length))  # (N, T)
         tokens = torch.from_numpy((symbols + FIRST).astype(np.uint8))
         return Samples(tokens, torch.from_numpy(comes_again(symbols)).long())
