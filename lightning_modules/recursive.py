@@ -143,6 +143,8 @@ class RecursiveNetwork(nn.Module):
 
     def root_states(self, trees: Tensor) -> Tensor:
         """Map trees (B, 4, M), int64, to the states h of their roots, (B, H)."""
+        if torch.compiler.is_exporting():
+            return self.root_states_of_all_levels(trees)
         kind, left, right, height = trees.unbind(1)  # (B, M) each
         num_trees, num_nodes = kind.shape
         # Every tree has a root, even one of padding: outputs have a row for each.
@@ -162,6 +164,25 @@ class RecursiveNetwork(nn.Module):
             states = torch.cat((states, self.cell(x[of], *children)))
             first += count
         return states[place[::num_nodes], : self.cell.size]
+
+    def root_states_of_all_levels(self, trees: Tensor) -> Tensor:
+        """The same at many times the cost: all nodes at each height that M nodes can have.
+
+        A graph that is exported must not hang on how many nodes of a height there are.
+        """
+        kind, left, right, height = trees.unbind(1)  # (B, M) each
+        x = self.embedding(kind)  # (B, M, H)
+        size = self.cell.num_states * self.cell.size
+        states = x.new_zeros(*kind.shape, size)  # (B, M, size): children of leaves count as zeros
+        sides = [side.unsqueeze(2).expand(-1, -1, size) for side in (left, right)]
+        for level in range((kind.shape[1] + 1) // 2):
+            zero_at_leaves = [
+                torch.where(height.unsqueeze(2) > 0, states.gather(1, side), 0.0).flatten(0, 1)
+                for side in sides
+            ]  # (B M, size) each
+            new = self.cell(x.flatten(0, 1), *zero_at_leaves).view(states.shape)  # (B, M, size)
+            states = torch.where(height.unsqueeze(2) == level, new, states)
+        return states[:, 0, : self.cell.size]
 
     def forward(self, trees: Tensor) -> Tensor:
         """Map trees (B, 4, M), int64, to scores (B, K)."""

@@ -54,6 +54,17 @@ def test_batched_levels_agree_with_naive_recursion(cell):
 
 
 @pytest.mark.parametrize("cell", ["rnn", "lstm"])
+def test_the_exported_network_gives_the_same_scores(cell):
+    torch.manual_seed(0)
+    data = NestedExpressions(num_samples=100, max_leaves=6, test_leaves=8)
+    trees = data.splits.test.inputs[:6].long()
+    model = RecursiveClassifier(**SMALL, cell=cell).eval()
+    batch = {0: torch.export.Dim("batch", min=2)}
+    exported = torch.export.export(model.network, (trees[:3],), dynamic_shapes=(batch,)).module()
+    torch.testing.assert_close(exported(trees), model(trees), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("cell", ["rnn", "lstm"])
 def test_gradient_runs_through_the_structure(cell):
     data = NestedExpressions(num_samples=20, max_leaves=4, test_leaves=6)
     trees = data.splits.train.inputs[:2].long()
