@@ -33,7 +33,7 @@ def test_nats_are_those_of_one_letter_after_the_other():
         state, before = network.first_state(picture[None]), 0
         for letter in [*letters[: letters.index(0)], 0]:
             output, state = network.decoder(network.embedding(torch.tensor([[before]])), state)
-            logits = network.scores(output)[0, 0]
+            logits = network.scores(output)[0, 0].detach()
             total -= math.log(logits.exp()[letter] / logits.exp().sum())
             before = letter
     nats, count = model.nats(x, labels)
