@@ -41,7 +41,8 @@ class Seq2Seq(Seq2SeqRule):
         num_layers: Layers of encoder and decoder.
         cell: `rnn`, `gru` or `lstm`.
         attention: Score of the attention: `dot`, `general` or `additive`.
-        input_feeding: Whether what the attention found enters the next step: several times slower.
+        input_feeding: Whether what the attention found enters the next step; steps are then
+            computed one after the other, which takes longer.
         tied_embeddings: Whether targets are embedded by the weights that score them.
         dropout: Share of layers' inputs and of answers silenced while training, in [0, 1).
         label_smoothing: Share of the target spread over all units, in [0, 1).

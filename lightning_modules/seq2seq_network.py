@@ -3,10 +3,11 @@
 Luong, Pham and Manning 2015, "Effective Approaches to Attention-based Neural Machine Translation":
 the decoder's state asks the encoder's outputs (global attention, section 3.1), and what it reads
 joins the state (equation 5). With `input_feeding` (section 3.3) the result enters the next step, so
-steps follow each other; without it a whole target goes through one fused pass, several times
-faster. From Bahdanau, Cho and Bengio 2015 are the encoder of two directions and the decoder's start
-from where the backward one ends (appendix A.2.2). Ours differs in that the directions are separate
-layers: the backward one reads each sentence from its own last word, so that padding has no effect.
+steps must be computed one after the other; without it a whole target goes through one fused pass.
+From Bahdanau, Cho and Bengio 2015 are the encoder of two directions and the decoder's start from
+where the backward one ends (appendix A.2.2; here from both ends). Ours differs in that the
+directions are separate layers: the backward one reads each sentence from its own last word, so that
+padding has no effect.
 B batch, S units of a source, T of a target, E embedding, H units, L layers, V vocabulary.
 """
 

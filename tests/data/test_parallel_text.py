@@ -82,6 +82,10 @@ def test_merges_are_those_of_counting_all_pairs_anew():
     assert merges == naive_merges(words, len(merges))
 
 
+def test_what_stands_together_once_is_not_joined():
+    assert learn_merges(collections.Counter({"abc": 1, "dab": 1}), 5) == [("a", "b")]
+
+
 def test_the_papers_example_joins_est_first():
     words = collections.Counter({"low": 5, "lower": 2, "newest": 6, "widest": 3})
     assert learn_merges(words, 2) == [("e", "s"), ("es", "t")]
@@ -142,6 +146,16 @@ def test_packed_and_plain_files_are_the_same_data(tmp_path):
     assert plain.digest == packed.digest
     assert plain.num_train == 12
     assert plain.reference("test", 3) == ("de test satz 3 .", "en test satz 3 .")
+
+
+def test_a_source_ends_with_the_end_and_a_target_begins_with_the_beginning(tmp_path):
+    data = Parallel(str(write_set(tmp_path)), vocab_size=40)
+    data.setup()
+    pairs = data.pairs["val"]
+    last = pairs.lengths - 1
+    assert (pairs.source.gather(1, last[:, :1]) == END).all()
+    assert (pairs.target.gather(1, last[:, 1:]) == END).all()
+    assert (pairs.target[:, 0] == BEGIN).all()
 
 
 def test_the_languages_can_be_turned_round(tmp_path):

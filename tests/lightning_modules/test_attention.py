@@ -118,11 +118,11 @@ def all_sequences() -> list[tuple[int, ...]]:
 
 @pytest.mark.parametrize("alpha", [0.0, 0.6, 2.0])
 def test_a_beam_as_wide_as_all_sequences_finds_the_best_of_them(alpha):
-    table = language(seed=1, batch=6)
+    table = language(seed=1, batch=40)
     width = len(all_sequences())
     step, state = stepper(table, width)
-    found, scores = beam_search(step, state, torch.zeros(6), UNITS, LONGEST, width, alpha)
-    for b in range(6):
+    found, scores = beam_search(step, state, torch.zeros(40), UNITS, LONGEST, width, alpha)
+    for b in range(40):
         best = max(all_sequences(), key=lambda units, b=b: score_of(table[b], units, alpha))
         assert tuple(found[b].tolist()) == best + (UNITS.pad,) * (LONGEST - len(best))
         assert scores[b].item() == pytest.approx(score_of(table[b], best, alpha), abs=1e-5)

@@ -71,6 +71,32 @@ def test_a_whole_target_at_once_gives_what_single_steps_give(cell, input_feeding
     assert (weights[1, :, 3:] == 0).all()
 
 
+@pytest.mark.parametrize("input_feeding", [False, True])
+def test_the_decoder_follows_luongs_equations(input_feeding):
+    net = network(cell="gru", score="dot", input_feeding=input_feeding)
+    found, _ = net(SOURCE[:1], TARGET[:1, :-1])
+    memory, _, ends = net.encoder(SOURCE[:1])
+    cell = net.layers.layers
+    h = torch.tanh(ends @ net.start.weight.T + net.start.bias)[0]
+    answer = torch.zeros(6, dtype=torch.float64)
+    for t, unit in enumerate(TARGET[0, :-1]):
+        x = net.embedding.weight[unit]
+        x = torch.cat((x, answer)) if input_feeding else x
+        gates = zip(
+            (cell.weight_ih_l0 @ x + cell.bias_ih_l0).chunk(3),
+            (cell.weight_hh_l0 @ h + cell.bias_hh_l0).chunk(3),
+            strict=True,
+        )
+        (reset_x, reset_h), (update_x, update_h), (new_x, new_h) = gates
+        update = (update_x + update_h).sigmoid()
+        new = torch.tanh(new_x + (reset_x + reset_h).sigmoid() * new_h)
+        h = (1 - update) * new + update * h
+        context = (memory[0] @ h).softmax(0) @ memory[0]
+        answer = torch.tanh(net.answer.weight @ torch.cat((context, h)))
+        expected = net.scores.weight @ answer + net.scores.bias
+        torch.testing.assert_close(found[0, t], expected, atol=1e-12, rtol=0)
+
+
 @pytest.mark.parametrize("attention", ["dot", "general", "additive"])
 def test_padding_changes_neither_the_loss_nor_the_translation(attention):
     torch.manual_seed(1)
@@ -253,21 +279,20 @@ class StopAt(Callback):
 
 
 def test_a_run_that_stopped_within_an_epoch_goes_on_to_the_bit(data, tmp_path):
-    def run(*callbacks, ckpt_path=None) -> Seq2Seq:
+    def run(epochs, *callbacks, ckpt_path=None) -> Seq2Seq:
         model = reverser(dropout=0.2)
-        fit = trainer(2, callbacks=list(callbacks), limit_val_batches=0)
+        fit = trainer(epochs, callbacks=list(callbacks), limit_val_batches=0)
         fit.fit(model, datamodule=data, ckpt_path=ckpt_path, weights_only=True)
         return model
 
-    whole = run()
     with pytest.raises(SystemExit):
-        run(StopAt(20, tmp_path / "stopped.ckpt"))
-    resumed = run(ckpt_path=tmp_path / "stopped.ckpt")
-    for name, weight in whole.state_dict().items():
-        assert torch.equal(weight, resumed.state_dict()[name]), name
-    assert torch.equal(
-        whole.trainer.callback_metrics["train/loss"], resumed.trainer.callback_metrics["train/loss"]
-    )
+        run(1, StopAt(20, tmp_path / "stopped.ckpt"))
+    for epochs in (1, 2):
+        whole, resumed = run(epochs), run(epochs, ckpt_path=tmp_path / "stopped.ckpt")
+        for name, weight in whole.state_dict().items():
+            assert torch.equal(weight, resumed.state_dict()[name]), name
+        ends = (model.trainer.callback_metrics["train/loss"] for model in (whole, resumed))
+        assert torch.equal(*ends)
 
 
 # Scores.
