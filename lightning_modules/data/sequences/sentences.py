@@ -156,7 +156,7 @@ class Speakers(Sentences):
     def __init__(
         self,
         num_speakers: int = 5,
-        length: int = 200,
+        length: int = 300,
         batch_size: int = 64,
         drop_last: bool = False,
         data_dir: str | None = None,
