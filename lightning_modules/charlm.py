@@ -200,12 +200,11 @@ class CharLM(LeanStep, ExactResume, pl.LightningModule):
         """Bring what the checkpoint held to the run's device."""
         super().on_train_start()
         self._training = self._training.to(self.device)
-        if self._state is not None and self.trainer.is_global_zero:  # pyright: ignore[reportAttributeAccessIssue]
-            pairs = isinstance(self._state, tuple)
-            moved = [part.to(self.device) for part in (self._state if pairs else [self._state])]
-            self._state = (moved[0], moved[1]) if pairs else moved[0]
+        state = self._state if self.trainer.is_global_zero else None  # pyright: ignore[reportAttributeAccessIssue]
+        if isinstance(state, tuple):
+            self._state = state[0].to(self.device), state[1].to(self.device)
         else:
-            self._state = None
+            self._state = None if state is None else state.to(self.device)
 
     def sample(
         self,

@@ -85,5 +85,5 @@ class CharLMNetwork(nn.Module):
             vectors = F.one_hot(characters, self.vocab_size).to(self.output.weight.dtype)
         else:
             vectors = self.embedding(characters)  # (B, T, D)
-        outputs, state = self.layers(self.dropout(vectors), state)
-        return self.output(self.dropout(outputs)), outputs, state
+        outputs, end = self.layers(self.dropout(vectors), state)
+        return self.output(self.dropout(outputs)), outputs, end

@@ -11,6 +11,7 @@ N characters, V size of the vocabulary.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -43,7 +44,7 @@ class CharacterVocabulary:
     def of(cls, training: str, *others: str) -> CharacterVocabulary:
         """The vocabulary of a training text, with U+FFFD where others have more characters."""
         known = set(training)
-        unseen = not known.issuperset(*others)
+        unseen = not known.issuperset(itertools.chain(*others))
         return cls("".join(sorted(known - {UNKNOWN})) + UNKNOWN * (unseen or UNKNOWN in known))
 
     def __len__(self) -> int:
