@@ -1,0 +1,244 @@
+"""K-means: each point belongs to its nearest centre, each centre is the mean of its points.
+
+Deck, slide "Unsupervised learning" (clustering). An epoch over the training split is one iteration
+of Lloyd 1982, "Least Squares Quantization in PCM"; the start is k-means++ (Arthur and Vassilvitskii
+2007). No gradient is computed: the step that an optimizer is asked for moves the centres to the
+means, which is Newton's step on the inertia (Bottou and Bengio 1995, section 2). `mini_batch` is
+Sculley 2010, "Web-Scale K-Means Clustering", algorithm 1: each batch moves the centres, by steps
+that shrink with the points that a centre has seen.
+B batch, D features, K centres, M classes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from .blocks import clustering
+from .blocks.checks import require, require_one_of
+from .centre_steps import EpochSums, MoveCentres
+from .exact_resume import ExactResume
+from .lean_step import LeanStep
+from .shapes import resolve_input
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Algorithm = Literal["lloyd", "mini_batch"]
+Start = Literal["k-means++", "random"]
+NUM_EXAMPLES = 2000  # of the latest evaluation, for pictures
+REST = 1e-6  # a step that is shorter, of centres about as long as 1, is rounding
+
+
+class KMeans(LeanStep, ExactResume, pl.LightningModule):
+    """Finds the centres of clusters.
+
+    Batches are (x, labels) or x; labels only judge what was found. `lloyd` wants the whole split in
+    an epoch, best as one batch: the start is drawn from the first one. It ends the training when an
+    epoch moves no centre, and with that no point from its cluster. An empty cluster is given the
+    point farthest from its centre.
+    Logs `train/inertia`, `val/inertia` and `test/inertia`: the mean squared distance of a point to
+    its nearest centre, in the units of the data as it is handed out (scikit-learn's inertia is the
+    sum). With labels also `val/purity` and `test/purity`, the share of points that are of their
+    cluster's commonest class, and `val/mutual_information` and `test/mutual_information`,
+    normalised to 0 to 1.
+
+    Args:
+        in_features: D; default: that of the data.
+        in_shape: Shape of one example; default: that of the data.
+        num_clusters: K, at least 1 and at most the points of the first batch.
+        num_classes: M, for the measures that look at labels; default: that of the data.
+        algorithm: `lloyd` or `mini_batch`.
+        start: `k-means++`, or `random`: points of the first batch.
+
+    Raises:
+        ValueError: If an argument is outside its range; in the first step, if there are fewer
+            points than clusters or a number is not finite.
+    """
+
+    # What this family cannot fulfil of the tests that all families share: test -> reason.
+    conformance_exceptions = {  # noqa: RUF012 (data of the class, never changed)
+        "every_parameter_gets_a_gradient": "centres move to means; no gradient is computed",
+        "one_batch_can_be_learned_by_heart": "eight points have no ten clusters, nor an optimizer",
+    }
+    started: Tensor
+    seen: Tensor
+
+    def __init__(
+        self,
+        in_features: int | None = None,
+        in_shape: list[int] | None = None,
+        num_clusters: int = 10,
+        num_classes: int | None = None,
+        algorithm: Algorithm = "lloyd",
+        start: Start = "k-means++",
+    ):
+        super().__init__()
+        features, shape = resolve_input(in_features, in_shape)
+        require(num_clusters >= 1, "num_clusters", "a whole number of at least 1", num_clusters)
+        require_one_of("algorithm", algorithm, ("lloyd", "mini_batch"))
+        require_one_of("start", start, ("k-means++", "random"))
+        self.save_hyperparameters()
+        self.automatic_optimization = False
+        self.num_clusters, self.num_classes = num_clusters, num_classes or 0
+        self.algorithm, self.start, self.in_shape = algorithm, start, shape
+        self.centres = nn.Parameter(torch.zeros(num_clusters, features))
+        self.register_buffer("started", torch.tensor(False))
+        self.register_buffer("seen", torch.zeros(num_clusters, dtype=torch.float64))
+        self.example_input_array = torch.zeros(2, *shape)
+        self._sums = self._evaluation = EpochSums(self.centres)
+        self._table = torch.zeros(num_clusters, self.num_classes)
+        self._examples: Tensor | None = None  # of the latest evaluation's first batch
+
+    def configure_optimizers(self) -> MoveCentres:
+        """What moves the centres; Lightning counts the steps of optimizers only."""
+        return MoveCentres(self.centres)
+
+    @torch.no_grad()
+    def forward(self, x: Tensor) -> Tensor:
+        """Squared distances of a batch to the centres, (B, K)."""
+        points, centres = x.flatten(1), self.centres
+        scores = torch.addmm(centres.square().sum(1), points, centres.T, alpha=-2)  # (B, K)
+        return (scores + points.square().sum(1, keepdim=True)).clamp(min=0)
+
+    @torch.no_grad()
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """Give a batch to the centres; move them after each batch, or after the last."""
+        points, _ = _parts(batch)
+        if self.current_epoch == 0:
+            clustering.check_points(points, self.num_clusters if batch_idx == 0 else 1)
+        if batch_idx == 0 and not self.started:
+            self._start(points)
+        owner, distances = clustering.nearest_centre(points, self.centres)
+        self._sums.add(points, owner, distances)
+        if self.algorithm == "mini_batch":
+            self._move_by_batch(points, owner)
+        elif batch_idx + 1 == self.trainer.num_training_batches:
+            self._move_to_means()
+        return distances.mean()
+
+    def _start(self, points: Tensor) -> None:
+        """Draw centres from the first rank's first batch."""
+        if self.start == "random":
+            drawn = points[torch.randperm(len(points))[: self.num_clusters]]
+        else:
+            drawn = clustering.k_means_plus_plus(points, self.num_clusters)
+        self.centres.copy_(self.trainer.strategy.broadcast(drawn).to(self.centres))
+        self.started.fill_(True)
+
+    def _move_to_means(self) -> None:
+        """Lloyd's step; if it is none, the training ends."""
+        counted = self._sums.over_ranks(self._sum_over_ranks, self.all_gather)
+        means = counted.sums / counted.counts[:, None].clamp(min=1)  # (K, D)
+        before = self.centres.clone()
+        self._step(torch.where(counted.counts[:, None] > 0, means, before.to(means)))
+        farthest = (self.centres - before).abs().max()
+        if farthest <= REST * before.abs().max().clamp(min=1):
+            self.trainer.should_stop = True
+
+    def _move_by_batch(self, points: Tensor, owner: Tensor) -> None:
+        """Sculley's step: a centre stays the mean of all points that it was ever given."""
+        sums, counts = clustering.cluster_sums(points, owner, self.num_clusters)
+        both = self._sum_over_ranks(torch.cat((sums, counts[:, None]), 1))
+        sums, counts = both[:, :-1], both[:, -1]
+        self.seen += counts
+        change = (sums - counts[:, None] * self.centres) / self.seen[:, None].clamp(min=1)
+        self._step(self.centres + change)
+
+    def _step(self, aim: Tensor) -> None:
+        optimizer: Any = self.optimizers()
+        optimizer.optimizer.aim = aim
+        optimizer.step()
+
+    def _sum_over_ranks(self, values: Tensor) -> Tensor:
+        return self.trainer.strategy.reduce(values, reduce_op="sum")  # pyright: ignore[reportReturnType] (a tensor for a tensor)
+
+    def on_train_epoch_start(self) -> None:
+        """Start counting; not called where a run goes on in the middle of an epoch."""
+        self._sums = EpochSums(self.centres)
+
+    def on_train_epoch_end(self) -> None:
+        """Log `train/inertia`."""
+        self.log("train/inertia", self._sums.inertia(self._sum_over_ranks), sync_dist=True)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the epoch's sums beside the generators.
+
+        Of several processes the first keeps its own: the others' half of an epoch is not counted.
+        """
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["epoch_sums"] = self._sums.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on with the sums."""
+        super().on_load_checkpoint(checkpoint)
+        if "epoch_sums" in checkpoint:
+            self._sums.load_state_dict(checkpoint["epoch_sums"])
+
+    def _start_evaluation(self) -> None:
+        self._evaluation, self._examples = EpochSums(self.centres), None
+        self._table = torch.zeros(self.num_clusters, self.num_classes, device=self.device)
+
+    def _evaluate(self, batch: Any) -> None:
+        points, labels = _parts(batch)
+        owner, distances = clustering.nearest_centre(points, self.centres)
+        self._evaluation.add_distances(distances)
+        if labels is not None and self.num_classes:
+            cells = torch.bincount(owner * self.num_classes + labels, minlength=self._table.numel())
+            self._table += cells.view_as(self._table)  # (K, M)
+        if self._examples is None:
+            self._examples = points[:NUM_EXAMPLES]
+
+    def _finish_evaluation(self, stage: str) -> None:
+        self.log(f"{stage}/inertia", self._evaluation.inertia(self._sum_over_ranks), sync_dist=True)
+        table = self._sum_over_ranks(self._table)
+        if table.any():
+            shared = clustering.normalized_mutual_information(table).float()
+            self.log(f"{stage}/purity", clustering.purity(table), sync_dist=True)
+            self.log(f"{stage}/mutual_information", shared, sync_dist=True)
+
+    def on_validation_epoch_start(self) -> None:
+        """Start counting."""
+        self._start_evaluation()
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """Count one batch."""
+        self._evaluate(batch)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log `val/inertia` and what the labels say."""
+        self._finish_evaluation("val")
+
+    def on_test_epoch_start(self) -> None:
+        """Start counting."""
+        self._start_evaluation()
+
+    def test_step(self, batch: Any, batch_idx: int) -> None:
+        """Count one batch."""
+        self._evaluate(batch)
+
+    def on_test_epoch_end(self) -> None:
+        """Log `test/inertia` and what the labels say."""
+        self._finish_evaluation("test")
+
+    @torch.no_grad()
+    def predict_step(self, batch: Any, batch_idx: int = 0) -> dict[str, Tensor]:
+        """Clusters int64 (B,) of a batch, and squared distances (B,) to their centres."""
+        owner, distances = clustering.nearest_centre(_parts(batch)[0], self.centres)
+        return {"cluster": owner, "squared_distance": distances}
+
+    def figures(self) -> dict[str, Figure]:
+        """The centres, and the inertia over K (`elbow`) for points of the latest evaluation."""
+        from .kmeans_picture import figures  # matplotlib takes a while to import
+
+        return figures(self.centres.detach(), self.in_shape, self._examples)
+
+
+def _parts(batch: Any) -> tuple[Tensor, Tensor | None]:
+    """Points (B, D), and labels if the batch has any."""
+    if isinstance(batch, (tuple, list)):
+        return batch[0].flatten(1), batch[1] if len(batch) > 1 else None
+    return batch.flatten(1), None
