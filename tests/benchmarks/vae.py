@@ -130,7 +130,7 @@ def ours(training: Tensor, test: Tensor, epochs: int) -> Measured:
         model: Any = built.model.eval()
         torch.manual_seed(0)
         with torch.no_grad():
-            return Measured(clock.seconds, sum(model.losses(test)).item())
+            return Measured(clock.seconds, torch.stack(model.losses(test)).sum().item())
 
 
 def tuned(training: Tensor, test: Tensor, epochs: int) -> Measured:
@@ -206,7 +206,7 @@ def measure(rounds: int, epochs: int) -> dict[str, object]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])

@@ -181,7 +181,7 @@ def test_objective_is_the_weighted_sum_while_the_weight_grows(warmup, weights):
 
     def spied(*arguments):
         found = losses(*arguments)
-        rows.append([float(loss) for loss in found])
+        rows.append([loss.item() for loss in found])
         return found
 
     class Recorder(pl.Callback):
