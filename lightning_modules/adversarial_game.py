@@ -11,7 +11,7 @@ B batch, Z noise.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -25,25 +25,22 @@ from .blocks.adversarial import (
     gradient_penalty,
 )
 from .blocks.checks import require, require_one_of
-from .data.order import derive_seed
 from .epoch_means import EpochMeans
 from .exact_resume import ExactResume
-from .gan_evaluation import REACH, Comparison, mode_measures
+from .gan_evaluation import Comparison
+from .generator_evaluation import GeneratorEvaluation
 from .lean_step import LeanStep
 from .pixel_range import PixelRange
 from .separate_optimizers import SeparateOptimizers
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 TRAINED = ("generator_loss", "discriminator_loss", "score_gap")
-NUM_POINTS = 2500  # that modes are counted with
-CHUNK = 1000  # examples made at a time
 PENALTY_WEIGHT = 10.0  # Gulrajani et al. 2017, section 4
 
 
-class AdversarialGame(LeanStep, SeparateOptimizers, ExactResume, pl.LightningModule):
-    """The training rule that adversarial networks share: the game, its measures and its pictures.
+class AdversarialGame(
+    LeanStep, SeparateOptimizers, GeneratorEvaluation, ExactResume, pl.LightningModule
+):
+    """The training rule that adversarial networks share.
 
     Batches are (x, labels); labels are not looked at. Pictures, (C, H, W), are made and seen by the
     discriminator as 2 pixel - 1, from -1 to 1; other examples as the data hands them out. The
@@ -105,24 +102,17 @@ class AdversarialGame(LeanStep, SeparateOptimizers, ExactResume, pl.LightningMod
         factor, clip = discriminator_lr_factor, gradient_clip_val
         require(0 < factor < math.inf, "discriminator_lr_factor", "a positive number", factor)
         require(clip is None or clip > 0, "gradient_clip_val", "above 0", clip)
-        check_modes(in_shape, mode_centres, mode_std)
         self.automatic_optimization = False
         self.generator, self.discriminator = generator, discriminator
-        self.in_shape, self.noise_size = tuple(in_shape), noise_size
         self.loss: AdversarialLoss = loss
         self.penalty_weight = penalty_weight
         self.discriminator_steps, self.gradient_clip_val = discriminator_steps, clip
         self.lr_factors = {"discriminator": factor}
-        self.pixels = PixelRange(pixel_mean, pixel_std, in_shape)
-        self.mode_centres, self.mode_std = mode_centres, mode_std
-        self._comparison = Comparison(feature_checkpoint, feature_family)
+        pixels, modes = PixelRange(pixel_mean, pixel_std, in_shape), (mode_centres, mode_std)
+        comparison = Comparison(feature_checkpoint, feature_family)
+        self.set_evaluation(in_shape, noise_size, pixels, modes, comparison)
         self.example_input_array = torch.zeros(2, noise_size)
         self._training = EpochMeans(TRAINED)
-
-    @property
-    def makes_pictures(self) -> bool:
-        """Whether an example is a picture, (C, H, W)."""
-        return len(self.in_shape) == 3
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """The players; the platform gives each its own optimizer."""
@@ -147,7 +137,7 @@ class AdversarialGame(LeanStep, SeparateOptimizers, ExactResume, pl.LightningMod
 
     def seen(self, x: Tensor) -> Tensor:
         """Examples of the data as the discriminator sees them, (B, *in_shape)."""
-        return 2 * self.pixels(x).view(x.shape) - 1 if self.makes_pictures else x
+        return 2 * self.shown(x) - 1 if self.makes_pictures else x
 
     def _noise(self, count: int) -> Tensor:
         """Noise (B, Z): every W-th row of what one process would draw for W times as many."""
@@ -222,128 +212,10 @@ class AdversarialGame(LeanStep, SeparateOptimizers, ExactResume, pl.LightningMod
         if "epoch_means" in checkpoint:
             self._training.load_state_dict(checkpoint["epoch_means"])
 
-    def setup(self, stage: str) -> None:
-        """Read the classifier that examples are compared by."""
-        if stage != "predict":
-            self._comparison.load()
-
-    def _shown(self, x: Tensor) -> Tensor:
-        """Examples of the data with pixels from 0 to 1, (B, *in_shape)."""
-        return self.pixels(x).view(x.shape) if self.makes_pictures else x
-
-    def _note_real(self, batch: Any) -> None:
-        if self.mode_centres is None:
-            self._comparison.add("real", batch[0], self._shown(batch[0]))
-
-    def _start_evaluation(self) -> None:
-        self._comparison.begin()
-        self.average_buffers()
-
-    def _finish_evaluation(self, stage: str) -> None:
-        seed = derive_seed("evaluation", self.global_rank)
-        if self.mode_centres is not None:
-            points = self.make(NUM_POINTS, seed)
-            centres = torch.tensor(self.mode_centres, device=points.device)
-            measures = mode_measures(points, centres, self.mode_std or 0.0)
-        else:
-            measures = self._compare(seed)
-        for name, value in measures.items():
-            self.log(f"{stage}/{name}", value, sync_dist=True)
-
-    def _compare(self, seed: int) -> dict[str, float]:
-        """Measures of as many generated examples as real ones were seen, over all ranks."""
-        for shown in self.make(len(self._comparison), seed).split(CHUNK):
-            normalised = (shown - self.pixels.mean) / self.pixels.std
-            self._comparison.add("made", normalised, shown)
-        return self._comparison.measures(self._gathered)
-
-    def _gathered(self, rows: Tensor) -> Tensor:
-        """Rows of all ranks; where one has more than another, its surplus is left out."""
-        if self.trainer.world_size == 1:
-            return rows
-        counts: Any = self.all_gather(torch.tensor(len(rows), device=rows.device))
-        every: Any = self.all_gather(rows[: int(counts.min())])  # (W, N, F)
-        return every.flatten(0, 1)
-
-    @torch.no_grad()
-    def make(self, count: int, seed: int) -> Tensor:
-        """Examples (count, *in_shape) from noise of a generator of its own, as `forward` has them.
-
-        Args:
-            count: How many.
-            seed: Same seed, same noise, whatever else was drawn.
-        """
-        rng = torch.Generator().manual_seed(seed)
-        noise = torch.randn(count, self.noise_size, generator=rng).to(self.device)
-        was_training = self.generator.training
-        self.generator.eval()
-        made = torch.cat([self(rows) for rows in noise.split(CHUNK)])
-        self.generator.train(was_training)
-        return made
-
-    def on_validation_epoch_start(self) -> None:
-        """Start counting."""
-        self._start_evaluation()
-
-    def validation_step(self, batch: Any, batch_idx: int) -> None:
-        """Note the features of one batch."""
-        self._note_real(batch)
-
-    def on_validation_epoch_end(self) -> None:
-        """Log the measures of `val/`."""
-        self._finish_evaluation("val")
-
-    def on_test_epoch_start(self) -> None:
-        """Start counting."""
-        self._start_evaluation()
-
-    def test_step(self, batch: Any, batch_idx: int) -> None:
-        """Note the features of one batch."""
-        self._note_real(batch)
-
-    def on_test_epoch_end(self) -> None:
-        """Log the measures of `test/`."""
-        self._finish_evaluation("test")
-
     def predict_step(self, batch: Any, batch_idx: int = 0) -> dict[str, Tensor]:
         """The discriminator's scores (B,) of a batch, high for what looks real."""
         x = batch[0] if isinstance(batch, (tuple, list)) else batch
         return {"score": self.discriminator(self.seen(x))}
-
-    def sample(self, *, seed: int = 0, count: int = 64) -> dict[str, Figure]:
-        """Make examples and draw them.
-
-        Args:
-            seed: Of the noise.
-            count: How many, from 1 to 10,000.
-
-        Raises:
-            ValueError: If `count` is outside its range.
-        """
-        require(1 <= count <= 10_000, "count", "from 1 to 10,000", count)
-        return {"samples": self._drawn(self.make(count, derive_seed("samples", seed)))}
-
-    def snapshots(self) -> dict[str, Figure]:
-        """Examples of the same noise each time, so that one sees them change."""
-        return self.sample(count=64 if self.mode_centres is None else NUM_POINTS)
-
-    def figures(self) -> dict[str, Figure]:
-        """`samples`: what the generator makes, of points among the modes of the data."""
-        return self.snapshots()
-
-    def _drawn(self, made: Tensor) -> Figure:
-        made = made.float().cpu()
-        if self.mode_centres is not None:
-            from .gan_picture import ring_picture  # matplotlib takes a while to import
-
-            centres, std = torch.tensor(self.mode_centres), self.mode_std or 0.0
-            found = mode_measures(made, centres, std)
-            title = f"{found['modes']:.0f} of {len(centres)} modes, "
-            title += f"{found['high_quality']:.0%} of the points within {REACH:.0f} std of one"
-            return ring_picture(made.numpy(), centres.numpy(), REACH * std, title)
-        from .vae_pictures import picture_grid
-
-        return picture_grid(made.numpy(), math.ceil(math.sqrt(len(made))))
 
 
 def check_game(loss: str, penalty_weight: float, discriminator_steps: int) -> None:
@@ -353,14 +225,3 @@ def check_game(loss: str, penalty_weight: float, discriminator_steps: int) -> No
     idle, rule = loss != "wgan_gp", f"left at {PENALTY_WEIGHT} unless `loss` is wgan_gp"
     require(not idle or penalty_weight == PENALTY_WEIGHT, "penalty_weight", rule, penalty_weight)
     require(discriminator_steps >= 1, "discriminator_steps", "at least 1", discriminator_steps)
-
-
-def check_modes(in_shape: list[int], centres: list[list[float]] | None, std: float | None) -> None:
-    """Raise ValueError unless the modes are points as the data's, with a spread."""
-    if centres is None:
-        require(std is None, "mode_std", "left out without `mode_centres`", std)
-        return
-    shapes = {(len(centre),) for centre in centres}
-    rule = f"at least two points of shape {list(in_shape)}"
-    require(len(centres) >= 2 and shapes == {tuple(in_shape)}, "mode_centres", rule, centres)
-    require(std is not None and 0 < std < math.inf, "mode_std", "a positive number", std)

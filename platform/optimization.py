@@ -186,6 +186,10 @@ def _with_schedule(model: LightningModule, made: Optimizer, schedule: Spec | Non
     def total_steps() -> float:
         steps = model.trainer.estimated_stepping_batches
         asked.append(True)
+        if model.trainer.ckpt_path:
+            # Lightning made the loader to count its batches, before it read where the checkpoint
+            # stands in them, and tells only a loader that it makes: it must make one again.
+            model.trainer.fit_loop._combined_loader = None
         return max(1, int(steps)) if math.isfinite(steps) else steps
 
     scheduler = make_schedule(made, schedule, total_steps)

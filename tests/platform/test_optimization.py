@@ -11,6 +11,7 @@ from paceline.platform.optimization import (
     check_optimizer,
     check_schedule,
     make_optimizer,
+    make_optimizers,
     set_optimizer,
 )
 from pytorch_lightning import LightningModule
@@ -144,6 +145,41 @@ class Open(LightningModule):
     def __init__(self):
         super().__init__()
         self.layer = nn.Linear(2, 2)
+
+
+class Players(LightningModule):
+    def __init__(self, **factors: float):
+        super().__init__()
+        self.first, self.second = nn.Linear(2, 2), nn.Linear(2, 3)
+        self.automatic_optimization = False
+        self.lr_factors = factors
+
+    def parameter_groups(self):
+        groups = {"first": self.first.parameters(), "second": self.second.parameters()}
+        return {name: list(parameters) for name, parameters in groups.items()}
+
+
+def test_each_group_of_parameters_gets_an_optimizer_with_its_own_rate():
+    made = make_optimizers(Players(second=4.0), ADAM)
+    assert list(made) == ["first", "second"]
+    assert [len(o.param_groups[0]["params"][0]) for o in made.values()] == [2, 3]
+    assert [o.param_groups[0]["lr"] for o in made.values()] == pytest.approx([0.1, 0.4])
+
+
+def test_groups_are_looked_for_only_where_the_module_optimizes_by_itself():
+    players = Players()
+    players.automatic_optimization = True
+    assert len(check_optimizer(players, ADAM).param_groups[0]["params"]) == 4
+
+
+def test_groups_that_leave_a_parameter_out_and_optimizers_of_modules_are_refused():
+    players = Players()
+    players.parameter_groups = lambda: {"first": players.first.parameters()}
+    with pytest.raises(UserError, match="must hold each parameter that trains once"):
+        check_optimizer(players, ADAM)
+    attached = {"class_path": f"{__name__}.Attached", "init_args": {}}
+    with pytest.raises(UserError, match="must be one that looks at parameters alone"):
+        check_optimizer(Players(), attached)
 
 
 def test_a_modules_own_optimizer_is_used_where_the_config_has_none():
