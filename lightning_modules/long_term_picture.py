@@ -34,5 +34,5 @@ def error_over_length(results: Mapping[str, Mapping[int, float]], guess: float) 
     axes.set_ylabel("mean squared error after training")
     axes.set_xticks(lengths, map(str, lengths))
     axes.minorticks_off()
-    axes.legend()
+    figure.legend(loc="outside upper center", ncols=2, frameon=False)  # lines go everywhere
     return figure

@@ -9,7 +9,8 @@ that it has not seen. Each step has new sequences, so that nothing can be learne
                                          [--picture docs/long_term_dependencies.png]
 
 One JSON line, and the picture. Both are what a single seed gives; the step at which a cell leaves
-the guess moves with the seed.
+the guess moves with the seed. All cells have one rate, of 3e-3 and 1e-2 the one with the lower mean
+log error of the three at length 25; the plain cell alone would have taken the other.
 """
 
 from __future__ import annotations
