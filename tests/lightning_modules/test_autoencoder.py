@@ -280,6 +280,9 @@ def test_probe_tells_what_a_straight_border_can():
     peer = LogisticRegression().fit(codes[:300].numpy(), labels[:300].numpy())
     assert found == pytest.approx(peer.score(codes[300:].numpy(), labels[300:].numpy()), abs=0.03)
     assert found > 0.9
+    # Told by numbers that are tiny beside one that tells nothing: each is scaled on its own.
+    uneven = codes * torch.tensor([1e-4, 1e-4, 100])
+    assert linear_probe_accuracy(uneven[:300], labels[:300], uneven[300:], labels[300:]) == found
     broken = codes.clone()
     broken[0, 0] = float("nan")
     assert np.isnan(linear_probe_accuracy(broken, labels, codes, labels))
