@@ -69,5 +69,6 @@ def unknown(kind: str, name: str, valid: Iterable[str], where: str = "") -> User
     valid = sorted(valid)
     close = nearest(name, valid)
     lead = "did you mean: " if close else "valid names are: " if valid else "there are none"
-    remedy = lead + ", ".join(close or valid[:12])
+    more = f" and {len(valid) - 12} more" if len(valid) > 12 and not close else ""
+    remedy = lead + ", ".join(close or valid[:12]) + more
     return UserError(f"`{kind}` must be a known name, but is {name!r}.", where, remedy)

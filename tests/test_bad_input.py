@@ -74,7 +74,7 @@ COMMAND_LINES: list[Row] = [
     (("",), "valid names are", "VERB"),
     (("fit",), "must be given, but is missing", "RECIPE"),
     (("fit", "mpl"), "mlp", "RECIPE"),
-    (("fit", "nothing-like-it"), "linear", "RECIPE"),
+    (("fit", "nothing-like-it"), " more", "RECIPE"),
     (("fit", "no/such/file.yaml"), "file that exists", "no/such/file.yaml"),
     (("fit", "x" * 5000 + ".yaml"), "file that exists", "xxx.yaml"),
     (("fit", "."), "known name", "RECIPE"),
