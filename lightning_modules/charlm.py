@@ -116,17 +116,8 @@ class CharLM(LeanStep, ExactResume, pl.LightningModule):
         self._state = detach_state(state)
         loss = F.cross_entropy(scores.flatten(0, 1), targets.flatten())  # over (B T, V)
         self._training = self._training + _counted(loss, targets.numel())
-        self._log_step(loss)
+        self.log_step({"train/loss_step": loss})
         return loss
-
-    def _log_step(self, loss: Tensor) -> None:
-        """Write one loss now and then, to the loggers: `self.log` would cost 0.1 ms a batch."""
-        trainer = self.trainer
-        every: int = trainer.log_every_n_steps  # pyright: ignore[reportAttributeAccessIssue]
-        if every and trainer.loggers and (step := trainer.global_step + 1) % every == 0:
-            for logger in trainer.loggers:
-                # A tensor, not a float: a logger may read it on a thread of its own.
-                logger.log_metrics({"train/loss_step": loss.detach()}, step)  # pyright: ignore[reportArgumentType]
 
     def on_train_epoch_start(self) -> None:
         """Start counting; after a checkpoint in the middle of an epoch this is left out."""

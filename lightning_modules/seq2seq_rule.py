@@ -126,11 +126,7 @@ class Seq2SeqRule(LeanStep, ExactResume, pl.LightningModule):
         nats, count = self.nats(batch, self.label_smoothing)
         self._training.add(1, nats, count.to(nats.dtype))
         loss = nats / count
-        trainer = self.trainer
-        every: int = trainer.log_every_n_steps  # pyright: ignore[reportAttributeAccessIssue]
-        if every and trainer.loggers and (step := trainer.global_step + 1) % every == 0:
-            for logger in trainer.loggers:
-                logger.log_metrics({"train/loss_step": loss.detach()}, step)  # pyright: ignore[reportArgumentType]
+        self.log_step({"train/loss_step": loss})
         return loss
 
     def on_train_epoch_start(self) -> None:

@@ -121,22 +121,13 @@ class VariationalRule(LeanStep, ExactResume, pl.LightningModule):
         if self.variational:
             loss = loss + self._kl_weight(batch_idx) * losses[1]
         self._training.add(len(x), loss, *losses)
-        self._log_step(loss)
+        self.log_step({"train/loss_step": loss})
         return loss
 
     def _kl_weight(self, batch_idx: int) -> float:
         trainer = self.trainer
         epoch = trainer.current_epoch + batch_idx / trainer.num_training_batches
         return self.latent_weight.at(trainer.global_step, epoch)
-
-    def _log_step(self, loss: Tensor) -> None:
-        """Write one loss now and then, to the loggers: `self.log` would cost 0.1 ms a batch."""
-        trainer = self.trainer
-        every: int = trainer.log_every_n_steps  # pyright: ignore[reportAttributeAccessIssue]
-        if every and trainer.loggers and (step := trainer.global_step + 1) % every == 0:
-            for logger in trainer.loggers:
-                # A tensor, not a float: a logger may read it on a thread of its own.
-                logger.log_metrics({"train/loss_step": loss.detach()}, step)  # pyright: ignore[reportArgumentType]
 
     def on_train_epoch_start(self) -> None:
         """Start counting; not called where a run goes on in the middle of an epoch."""
