@@ -51,11 +51,13 @@ def stop(
     state = read_state(name, storage) if has_state else {}
     if not is_held(folder):
         raise _nothing_to_stop(name, storage, state)
+    awaited = f"stop: {_awaited(folder, state)}"
+    tell(awaited)  # before it is asked: it may end at once
     if state.get("kind") == "sweep":
         _ask(folder)
     else:
         _terminate(folder)
-    _wait(folder, state, timeout_s, tell)
+    _wait(folder, state, timeout_s, tell, awaited)
     with contextlib.suppress(OSError):  # else a resume removes it
         (folder / STOP).unlink()
 
@@ -76,14 +78,14 @@ def _nothing_to_stop(name: str, storage: str | None, state: dict[str, Any]) -> U
 
 
 def _wait(
-    folder: Path, state: dict[str, Any], timeout_s: float, tell: Callable[[str], None]
+    folder: Path, state: dict[str, Any], timeout_s: float, tell: Callable[[str], None], told: str
 ) -> None:
-    """Until the lock is free.
+    """Until the lock is free; `told` is the line that was told last.
 
     Raises:
         RunError: It is not in time.
     """
-    began, told_at, told = time.monotonic(), -TELL_S, ""
+    began = told_at = time.monotonic()
     while is_held(folder):
         now = time.monotonic()
         if now - began > timeout_s:
