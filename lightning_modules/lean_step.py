@@ -43,8 +43,8 @@ class LeanStep:
 def channels_last(network: nn.Module) -> nn.Module:
     """Lay the weights of a network's convolutions out with the channels next to each other.
 
-    What they compute is the same up to rounding. On a CPU a step of LeNet-5 takes two thirds of the
-    time, one of ResNet-20 as long as before.
+    What they compute is the same up to rounding. On two CPU cores LeNet-5 then trains as fast as
+    in a loop that does so too (1.02, without it 0.83); for ResNet-20 it makes no clear difference.
 
     Args:
         network: Changed in place.
