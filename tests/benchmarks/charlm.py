@@ -26,19 +26,15 @@ import copy
 import json
 import math
 import statistics
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from measuring.clock import EpochClock
+from measuring.ours import fit_seconds
 from paceline.lightning_modules.data.sequences.streams import TrainingStreams
 from paceline.platform.building import Built
 from paceline.platform.config import Config, load
-from paceline.platform.launch import train
-from paceline.platform.tracking import Store
 from paceline.platform.training import prepare
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -113,22 +109,10 @@ def config_of(batches: int, sizes: tuple[int, int]) -> Config:
 
 
 def ours(config: Config, built: Built, probe: Window) -> Measured:
-    network, clock = built.model.network, EpochClock()
+    network = built.model.network
     before = loss_of(network, probe)
-    with tempfile.TemporaryDirectory() as folder:
-        store = Store(f"sqlite:///{folder}/mlflow.db", "charlm").open()
-        run_id = store.create_run("charlm")
-        train(
-            config,
-            store_uri=store.uri,
-            run_id=run_id,
-            folder=Path(folder, "run"),
-            callbacks=[clock],
-            built=built,
-            wants_pictures=lambda: False,
-        )
-        store.finish(run_id, "finished")
-    return Measured(clock.seconds[-1], before, loss_of(network, probe))
+    seconds = fit_seconds(config, built, "charlm")
+    return Measured(seconds[-1], before, loss_of(network, probe))
 
 
 def plain(network: nn.Module, windows: list[list[Window]], probe: Window) -> Measured:

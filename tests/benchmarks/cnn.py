@@ -23,17 +23,13 @@ import copy
 import json
 import math
 import statistics
-import tempfile
 import time
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from measuring.clock import EpochClock
+from measuring.ours import fit_seconds
 from paceline.platform.building import Built
 from paceline.platform.config import Config, load
-from paceline.platform.launch import train
-from paceline.platform.tracking import Store
 from paceline.platform.training import prepare
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -80,22 +76,10 @@ def config_of(case: Case) -> Config:
 
 
 def ours(case: Case, config: Config, built: Built, probe: tuple[Tensor, Tensor]) -> Measured:
-    network, clock = built.model.network, EpochClock()
+    network = built.model.network
     before = loss_of(network, probe)
-    with tempfile.TemporaryDirectory() as folder:
-        store = Store(f"sqlite:///{folder}/mlflow.db", "cnn").open()
-        run_id = store.create_run("cnn")
-        train(
-            config,
-            store_uri=store.uri,
-            run_id=run_id,
-            folder=Path(folder, "run"),
-            callbacks=[clock],
-            built=built,
-            wants_pictures=lambda: False,
-        )
-        store.finish(run_id, "finished")
-    return Measured(1000 * clock.seconds[-1] / case.batches, before, loss_of(network, probe))
+    seconds = fit_seconds(config, built, "cnn")
+    return Measured(1000 * seconds[-1] / case.batches, before, loss_of(network, probe))
 
 
 def tuned(

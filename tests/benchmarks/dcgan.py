@@ -24,17 +24,13 @@ import copy
 import json
 import math
 import statistics
-import tempfile
 import time
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from measuring.clock import EpochClock
+from measuring.ours import fit_seconds
 from paceline.platform.building import Built
 from paceline.platform.config import Config, load
-from paceline.platform.launch import train
-from paceline.platform.tracking import Store
 from paceline.platform.training import prepare
 from torch import Tensor, nn
 from torch.nn.functional import softplus
@@ -70,23 +66,11 @@ def config_of(batches: int) -> Config:
 
 
 def ours(config: Config, built: Built, batches: int, probe: Tensor) -> Measured:
-    model, clock = built.model, EpochClock()
+    model = built.model
     before = loss_of(model.generator, model.discriminator, probe)
-    with tempfile.TemporaryDirectory() as folder:
-        store = Store(f"sqlite:///{folder}/mlflow.db", "dcgan").open()
-        run_id = store.create_run("dcgan")
-        train(
-            config,
-            store_uri=store.uri,
-            run_id=run_id,
-            folder=Path(folder, "run"),
-            callbacks=[clock],
-            built=built,
-            wants_pictures=lambda: False,
-        )
-        store.finish(run_id, "finished")
+    seconds = fit_seconds(config, built, "dcgan")
     after = loss_of(model.generator, model.discriminator, probe)
-    return Measured(batches * BATCH_SIZE / clock.seconds[-1], before, after)
+    return Measured(batches * BATCH_SIZE / seconds[-1], before, after)
 
 
 def tuned(

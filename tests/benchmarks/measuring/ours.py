@@ -1,0 +1,36 @@
+"""Our side of a benchmark: a run as `paceline fit` makes it, with its record, and its time."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from paceline.platform.building import Built
+from paceline.platform.config import Config
+from paceline.platform.launch import train
+from paceline.platform.tracking import Store
+
+from .clock import EpochClock
+
+
+def fit_seconds(config: Config, built: Built, name: str) -> list[float]:
+    """Train a built config, recorded in MLflow on SQLite, in a folder that is dropped.
+
+    Returns:
+        Seconds of each epoch's training part.
+    """
+    clock = EpochClock()
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(f"sqlite:///{folder}/mlflow.db", name).open()
+        run_id = store.create_run(name)
+        train(
+            config,
+            store_uri=store.uri,
+            run_id=run_id,
+            folder=Path(folder, "run"),
+            callbacks=[clock],
+            built=built,
+            wants_pictures=lambda: False,
+        )
+        store.finish(run_id, "finished")
+    return clock.seconds
