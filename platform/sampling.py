@@ -55,8 +55,6 @@ def draw_samples(
         built = prepare_alone(config, checkpoint)
         arguments = sample_arguments(built.model, options, config.where("model"))
         load_weights(built.model, checkpoint or None)
-        if built.data is not None:
-            built.data.setup("predict")
         with torch.no_grad(), flushed_denormals():
             try:
                 made = built.model.eval().sample(**arguments)  # pyright: ignore[reportCallIssue]

@@ -45,7 +45,8 @@ class Snapshots(Callback):
             return
         try:
             # A snapshot must not change what is learned after it.
-            with torch.random.fork_rng(), torch.no_grad():
+            devices = [pl_module.device] if pl_module.device.type == "cuda" else []
+            with torch.random.fork_rng(devices), torch.no_grad():
                 made = pl_module.snapshots()  # pyright: ignore[reportCallIssue]
         except Exception as error:  # the family's own code, which may raise anything
             logger.warning("The snapshots could not be made: %s", error, exc_info=True)
