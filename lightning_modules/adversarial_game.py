@@ -25,7 +25,7 @@ from .blocks.adversarial import (
     gradient_penalty,
 )
 from .blocks.checks import require, require_one_of
-from .epoch_means import EpochMeans
+from .epoch_means import EpochMeans, KeepsEpochMeans
 from .exact_resume import ExactResume
 from .gan_evaluation import Comparison
 from .generator_evaluation import GeneratorEvaluation
@@ -38,7 +38,12 @@ PENALTY_WEIGHT = 10.0  # Gulrajani et al. 2017, section 4
 
 
 class AdversarialGame(
-    LeanStep, SeparateOptimizers, GeneratorEvaluation, ExactResume, pl.LightningModule
+    LeanStep,
+    SeparateOptimizers,
+    GeneratorEvaluation,
+    KeepsEpochMeans,
+    ExactResume,
+    pl.LightningModule,
 ):
     """The training rule that adversarial networks share.
 
@@ -178,29 +183,10 @@ class AdversarialGame(
         self.minimise(objective, "discriminator", is_step=False)
         return loss, scores.mean() - fake_scores.mean()
 
-    def on_train_epoch_start(self) -> None:
-        """Start counting; not called where a run goes on in the middle of an epoch."""
-        self._training = EpochMeans(TRAINED)
-
     def on_train_epoch_end(self) -> None:
         """Log the epoch's means and the generator's learning rate."""
-        for name, value in self._training.means(self._sum_over_ranks).items():
-            self.log(f"train/{name}", value, sync_dist=True)
+        self._log_means("train", self._training)
         self.log("lr", self.trainer.optimizers[0].param_groups[0]["lr"], sync_dist=True)
-
-    def _sum_over_ranks(self, values: Tensor) -> Tensor:
-        return self.trainer.strategy.reduce(values, reduce_op="sum")  # pyright: ignore[reportReturnType] (a tensor for a tensor)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the epoch's sums beside the generators of random numbers."""
-        super().on_save_checkpoint(checkpoint)
-        checkpoint["epoch_means"] = self._training.state_dict()
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on with the sums."""
-        super().on_load_checkpoint(checkpoint)
-        if "epoch_means" in checkpoint:
-            self._training.load_state_dict(checkpoint["epoch_means"])
 
     def predict_step(self, batch: Any, batch_idx: int = 0) -> dict[str, Tensor]:
         """The discriminator's scores (B,) of a batch, high for what looks real."""

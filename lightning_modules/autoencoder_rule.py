@@ -13,13 +13,14 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from .batches import parts
 from .blocks.corruption import Corruption, corrupt
 from .blocks.losses import bernoulli_nll, reconstruction_error
 from .blocks.regularizers import activation_kl, activation_l1
 from .code_measures import PROBE_SIZE, linear_probe_accuracy, pca_squared_error
 from .data.order import derive_seed
 from .data.tensors import TensorDataModule
-from .epoch_means import EpochMeans
+from .epoch_means import EpochMeans, KeepsEpochMeans
 from .exact_resume import ExactResume
 from .lean_step import LeanStep
 from .pixel_range import PixelRange
@@ -45,7 +46,7 @@ class CodingNetwork(Protocol):
         ...
 
 
-class AutoencoderRule(LeanStep, ExactResume, pl.LightningModule):
+class AutoencoderRule(LeanStep, KeepsEpochMeans, ExactResume, pl.LightningModule):
     """Learns to say its input again.
 
     Batches are (x, labels) or x; only pictures and the probe look at labels. Data modules hand out
@@ -136,32 +137,10 @@ class AutoencoderRule(LeanStep, ExactResume, pl.LightningModule):
         self.log_step({"train/loss_step": loss})
         return loss
 
-    def on_train_epoch_start(self) -> None:
-        """Start counting; not called where a run goes on in the middle of an epoch."""
-        self._training = EpochMeans(["loss"])
-
     def on_train_epoch_end(self) -> None:
         """Log the epoch's mean objective and the learning rate."""
         self._log_means("train", self._training)
         self.log("lr", self.trainer.optimizers[0].param_groups[0]["lr"], sync_dist=True)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the epoch's sum beside the generators."""
-        super().on_save_checkpoint(checkpoint)
-        checkpoint["epoch_means"] = self._training.state_dict()
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on with the sum."""
-        super().on_load_checkpoint(checkpoint)
-        if "epoch_means" in checkpoint:
-            self._training.load_state_dict(checkpoint["epoch_means"])
-
-    def _log_means(self, stage: str, sums: EpochMeans) -> None:
-        for name, value in sums.means(self._sum_over_ranks).items():
-            self.log(f"{stage}/{name}", value, sync_dist=True)
-
-    def _sum_over_ranks(self, values: Tensor) -> Tensor:
-        return self.trainer.strategy.reduce(values, reduce_op="sum")  # pyright: ignore[reportReturnType] (a tensor for a tensor)
 
     def _start_evaluation(self) -> None:
         noisy = [] if self.corruption == "none" else ["denoising_loss"]
@@ -247,10 +226,3 @@ class AutoencoderRule(LeanStep, ExactResume, pl.LightningModule):
         from .autoencoder_figures import figures  # matplotlib takes a while to import
 
         return figures(self, self._examples)
-
-
-def parts(batch: Any) -> tuple[Tensor, Tensor | None]:
-    """Inputs, and labels if the batch has any."""
-    if isinstance(batch, (tuple, list)):
-        return batch[0], batch[1] if len(batch) > 1 else None
-    return batch, None

@@ -1,12 +1,20 @@
-"""Means of losses over the examples of an epoch, without a look at any batch's numbers."""
+"""Means of losses over the examples of an epoch, without a look at any batch's numbers.
+
+`EpochMeans` sums; `KeepsEpochMeans` is what training rules that count with it have in common.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from pytorch_lightning import LightningModule as Beside  # what the mixin finds beside itself
+else:
+    Beside = object
 
 
 class EpochMeans:
@@ -48,3 +56,35 @@ class EpochMeans:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on counting where the checkpoint was written."""
         self._sums, self._count = state["sums"], state["count"]
+
+
+class KeepsEpochMeans(Beside):
+    """Mixin for a `LightningModule`; write it before `ExactResume` and that class among the bases.
+
+    The module makes `_training` in its constructor and adds each batch to it. The sums of a
+    checkpoint in the middle of an epoch go on, so that the epoch's means are those of all of it.
+    """
+
+    _training: EpochMeans
+
+    def on_train_epoch_start(self) -> None:
+        """Start counting; not called where a run goes on in the middle of an epoch."""
+        self._training = EpochMeans(self._training.names)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the epoch's sums."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["epoch_means"] = self._training.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on with the sums."""
+        super().on_load_checkpoint(checkpoint)
+        if "epoch_means" in checkpoint:
+            self._training.load_state_dict(checkpoint["epoch_means"])
+
+    def _log_means(self, stage: str, sums: EpochMeans) -> None:
+        for name, mean in sums.means(self._sum_over_ranks).items():
+            self.log(f"{stage}/{name}", mean, sync_dist=True)
+
+    def _sum_over_ranks(self, values: Tensor) -> Tensor:
+        return self.trainer.strategy.reduce(values, reduce_op="sum")  # pyright: ignore[reportReturnType] (a tensor for a tensor)

@@ -17,6 +17,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
+from .batches import parts
 from .blocks import clustering
 from .blocks.checks import require, require_one_of
 from .centre_steps import EpochSums, MoveCentres
@@ -239,6 +240,5 @@ class KMeans(LeanStep, ExactResume, pl.LightningModule):
 
 def _parts(batch: Any) -> tuple[Tensor, Tensor | None]:
     """Points (B, D), and labels if the batch has any."""
-    if isinstance(batch, (tuple, list)):
-        return batch[0].flatten(1), batch[1] if len(batch) > 1 else None
-    return batch.flatten(1), None
+    x, labels = parts(batch)
+    return x.flatten(1), labels

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from .blocks.checks import require
 from .data.sequences.subwords import PAD
-from .epoch_means import EpochMeans
+from .epoch_means import EpochMeans, KeepsEpochMeans
 from .exact_resume import ExactResume
 from .lean_step import LeanStep
 from .seq2seq_network import EncoderDecoder
@@ -26,7 +26,7 @@ from .seq2seq_search import check_search
 from .translated_texts import KeptUnits, TranslatedTexts, require_sacrebleu
 
 
-class Seq2SeqRule(LeanStep, ExactResume, pl.LightningModule):
+class Seq2SeqRule(LeanStep, KeepsEpochMeans, ExactResume, pl.LightningModule):
     """Learns to say a target sequence after it has read a source sequence.
 
     Batches are (source (B, S), target (B, T), number in the split (B,)), int64, padded on the
@@ -93,19 +93,12 @@ class Seq2SeqRule(LeanStep, ExactResume, pl.LightningModule):
         if hasattr(data, "vocabulary"):
             self.vocabulary = self.kept_units.taken_over(self.vocabulary, data.vocabulary())
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep what was counted of an epoch, beside the random numbers' state."""
-        super().on_save_checkpoint(checkpoint)
-        checkpoint["training_means"] = self._training.state_dict()
-
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Make room for the checkpoint's units, and go on counting."""
+        """Make room for the checkpoint's units."""
         super().on_load_checkpoint(checkpoint)
         stored = checkpoint["state_dict"].get("vocabulary")
         if stored is not None:
             self.vocabulary = torch.empty_like(stored, device=self.vocabulary.device)
-        if means := checkpoint.get("training_means"):
-            self._training.load_state_dict(means)
 
     def nats(self, batch: Any, label_smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
         """The sum of -log p over the units of a batch's targets, and how many units, scalars."""
@@ -129,10 +122,6 @@ class Seq2SeqRule(LeanStep, ExactResume, pl.LightningModule):
         self.log_step({"train/loss_step": loss})
         return loss
 
-    def on_train_epoch_start(self) -> None:
-        """Start counting."""
-        self._training = EpochMeans(["nats", "units"])
-
     def on_train_epoch_end(self) -> None:
         """Log the epoch's loss and the learning rate."""
         self._log_loss("train", self._training)
@@ -141,9 +130,6 @@ class Seq2SeqRule(LeanStep, ExactResume, pl.LightningModule):
     def _log_loss(self, stage: str, means: EpochMeans) -> None:
         of = means.means(self._sum_over_ranks)
         self.log(f"{stage}/loss", of["nats"] / of["units"], sync_dist=True)
-
-    def _sum_over_ranks(self, values: Tensor) -> Tensor:
-        return self.trainer.strategy.reduce(values, reduce_op="sum")  # pyright: ignore[reportReturnType] (a tensor for a tensor)
 
     def _start_evaluation(self) -> None:
         self._evaluation, self._texts = EpochMeans(["nats", "units"]), TranslatedTexts()

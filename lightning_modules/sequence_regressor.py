@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from .blocks.initializers import WeightInit
 from .blocks.recurrent import Cell
-from .epoch_means import EpochMeans
+from .epoch_means import EpochMeans, KeepsEpochMeans
 from .exact_resume import ExactResume
 from .lean_step import LeanStep
 from .rnn import RecurrentNetwork, Summary
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Batch = tuple[Tensor, Tensor]
 
 
-class SequenceRegressor(LeanStep, ExactResume, pl.LightningModule):
+class SequenceRegressor(LeanStep, KeepsEpochMeans, ExactResume, pl.LightningModule):
     """Learns to say a number about a sequence.
 
     Batches are (x, target): x float (B, *in_shape), target float (B,).
@@ -102,10 +102,6 @@ class SequenceRegressor(LeanStep, ExactResume, pl.LightningModule):
         self._training.add(len(target), loss)
         return loss
 
-    def on_train_epoch_start(self) -> None:
-        """Start counting."""
-        self._training = EpochMeans(("loss",))
-
     def on_train_epoch_end(self) -> None:
         """Log the epoch's mean squared error and the learning rate."""
         self._log_means("train", self._training)
@@ -114,13 +110,6 @@ class SequenceRegressor(LeanStep, ExactResume, pl.LightningModule):
     def _evaluate(self, batch: Batch) -> None:
         x, target = batch
         self._evaluation.add(len(target), F.mse_loss(self(x), target))
-
-    def _log_means(self, stage: str, means: EpochMeans) -> None:
-        for name, mean in means.means(self._sum_over_ranks).items():
-            self.log(f"{stage}/{name}", mean, sync_dist=True)
-
-    def _sum_over_ranks(self, values: Tensor) -> Tensor:
-        return self.trainer.strategy.reduce(values, reduce_op="sum")  # pyright: ignore[reportReturnType] (a tensor for a tensor)
 
     def on_validation_epoch_start(self) -> None:
         """Start counting."""

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from .blocks.checks import require
 from .blocks.initializers import WeightInit
 from .blocks.recurrent import Cell
-from .epoch_means import EpochMeans
+from .epoch_means import EpochMeans, KeepsEpochMeans
 from .exact_resume import ExactResume
 from .lean_step import LeanStep
 from .shapes import resolve_picture
@@ -37,7 +37,7 @@ TRAINED = ("nats", "letters")  # of a picture
 EVALUATED = ("nats", "letters", "right")
 
 
-class Speller(LeanStep, ExactResume, pl.LightningModule):
+class Speller(LeanStep, KeepsEpochMeans, ExactResume, pl.LightningModule):
     """Learns to spell the name of what a picture shows.
 
     Batches are (x, labels): pictures (B, C, H, W) and classes int64 (B,).
@@ -124,29 +124,11 @@ class Speller(LeanStep, ExactResume, pl.LightningModule):
         self._training.add(len(x), nats / len(x), letters / len(x))
         return nats / letters
 
-    def on_train_epoch_start(self) -> None:
-        """Start counting; not called where a run goes on in the middle of an epoch."""
-        self._training = EpochMeans(TRAINED)
-
     def on_train_epoch_end(self) -> None:
         """Log the epoch's nats per letter and the learning rate."""
         means = self._training.means(self._sum_over_ranks)
         self.log("train/loss", means["nats"] / means["letters"], sync_dist=True)
         self.log("lr", self.trainer.optimizers[0].param_groups[0]["lr"], sync_dist=True)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the epoch's sums beside the generators."""
-        super().on_save_checkpoint(checkpoint)
-        checkpoint["epoch_means"] = self._training.state_dict()
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on with the sums."""
-        super().on_load_checkpoint(checkpoint)
-        if "epoch_means" in checkpoint:
-            self._training.load_state_dict(checkpoint["epoch_means"])
-
-    def _sum_over_ranks(self, values: Tensor) -> Tensor:
-        return self.trainer.strategy.reduce(values, reduce_op="sum")  # pyright: ignore[reportReturnType] (a tensor for a tensor)
 
     def _evaluate(self, batch: Any, batch_idx: int) -> None:
         x, labels = batch

@@ -15,11 +15,12 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from .batches import parts
 from .blocks.checks import require
 from .blocks.gaussian import gaussian_kl, reparameterize
 from .blocks.importance_sampling import importance_weighted_bound
 from .data.order import derive_seed
-from .epoch_means import EpochMeans
+from .epoch_means import EpochMeans, KeepsEpochMeans
 from .exact_resume import ExactResume
 from .lean_step import LeanStep
 from .pixel_range import PixelRange
@@ -30,7 +31,7 @@ NUM_SAMPLES, NUM_PICTURES = 64, 1000  # decoded codes and the pictures that they
 CHUNK_NUMBERS = 4_000_000  # pixels of decoded codes at a time: 16 MB
 
 
-class VariationalRule(LeanStep, ExactResume, pl.LightningModule):
+class VariationalRule(LeanStep, KeepsEpochMeans, ExactResume, pl.LightningModule):
     """Learns to say pictures again from codes that a unit Gaussian could have drawn.
 
     Batches are (x, labels) or x; only a picture looks at labels. Data modules hand out normalised
@@ -129,35 +130,13 @@ class VariationalRule(LeanStep, ExactResume, pl.LightningModule):
         epoch = trainer.current_epoch + batch_idx / trainer.num_training_batches
         return self.latent_weight.at(trainer.global_step, epoch)
 
-    def on_train_epoch_start(self) -> None:
-        """Start counting; not called where a run goes on in the middle of an epoch."""
-        self._training = EpochMeans(self._training.names)
-
     def on_train_epoch_end(self) -> None:
         """Log the epoch's mean losses, the weight that was reached and the learning rate."""
-        self._log_means("train", self._training.means(self._sum_over_ranks))
+        self._log_means("train", self._training)
         if self.variational:
             reached = self._kl_weight(int(self.trainer.num_training_batches))
             self.log("kl_weight", reached, sync_dist=True)
         self.log("lr", self.trainer.optimizers[0].param_groups[0]["lr"], sync_dist=True)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the epoch's sums beside the generators."""
-        super().on_save_checkpoint(checkpoint)
-        checkpoint["epoch_means"] = self._training.state_dict()
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on with the sums."""
-        super().on_load_checkpoint(checkpoint)
-        if "epoch_means" in checkpoint:
-            self._training.load_state_dict(checkpoint["epoch_means"])
-
-    def _sum_over_ranks(self, values: Tensor) -> Tensor:
-        return self.trainer.strategy.reduce(values, reduce_op="sum")  # pyright: ignore[reportReturnType] (a tensor for a tensor)
-
-    def _log_means(self, stage: str, means: dict[str, Tensor]) -> None:
-        for name, value in means.items():
-            self.log(f"{stage}/{name}", value, sync_dist=True)
 
     def _start_evaluation(self) -> None:
         self._evaluation, self._bound = EpochMeans(self._loss_names), EpochMeans(["log_likelihood"])
@@ -185,7 +164,7 @@ class VariationalRule(LeanStep, ExactResume, pl.LightningModule):
             means |= self._bound.means(self._sum_over_ranks)
         if self._pictures is not None:
             means["sample_distance"] = self.sample_distance(self._pictures[0])
-        self._log_means(stage, means)
+        self.log_dict({f"{stage}/{n}": value for n, value in means.items()}, sync_dist=True)
 
     def sample_distance(self, pictures: Tensor) -> Tensor:
         """How far the pictures of unit Gaussian codes are from the nearest real picture.
@@ -249,10 +228,3 @@ class VariationalRule(LeanStep, ExactResume, pl.LightningModule):
         x, _ = parts(batch)
         code, _ = self.network.encode(self.pixels(x))
         return {"code": code, "reconstruction": self.picture_of(code)}
-
-
-def parts(batch: Any) -> tuple[Tensor, Tensor | None]:
-    """Inputs, and labels if the batch has any."""
-    if isinstance(batch, (tuple, list)):
-        return batch[0], batch[1] if len(batch) > 1 else None
-    return batch, None

@@ -13,10 +13,11 @@ from torch import Tensor
 from .augmentation import Augmentation
 from .mirrored_rows import MirroredRows, mirrored_rows
 from .order import BatchOrder, derive_seed
+from .resumable import ResumableLoader
 from .samples import Normalization, Samples
 
 
-class TensorLoader:
+class TensorLoader(ResumableLoader):
     """Yields (inputs, targets) batches of whole tensors, in the order of a `BatchOrder`.
 
     Lightning takes it as it is: it is no DataLoader, so nothing is wrapped or re-created, and the
@@ -42,13 +43,12 @@ class TensorLoader:
         augmentation: Augmentation | None = None,
         device: torch.device | str = "cpu",
     ):
+        super().__init__(order)
         self.samples, self.batch_sampler = samples, order
         self.normalization, self.augmentation = normalization, augmentation
         self.device = torch.device(device)
         self._on_stored, self._on_normalised = _parts(normalization, augmentation)
         self._rows: MirroredRows | None = None
-        self._position = (0, 0)  # epoch, batches handed out in it
-        self._resume: tuple[int, int] | None = None
 
     @property
     def batch_size(self) -> int:
@@ -98,23 +98,6 @@ class TensorLoader:
         if self._rows is not None:
             return self._rows.batch(index, generator)
         return self.samples.inputs.index_select(0, index).to(self.device)
-
-    def _first_batch(self) -> int:
-        """Where this epoch starts: after the batches that a resumed run has already seen of it."""
-        resume, self._resume = self._resume, None
-        if resume is None or resume[0] != self.batch_sampler.epoch:
-            return 0
-        return resume[1]
-
-    def state_dict(self) -> dict[str, int]:
-        """Seed, epoch and batches handed out; Lightning keeps it in the checkpoint."""
-        epoch, batches = self._position
-        return {"seed": self.batch_sampler.seed, "epoch": epoch, "batches": batches}
-
-    def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Continue as the interrupted run would have, whatever this run was seeded with."""
-        self.batch_sampler.seed = state_dict["seed"]
-        self._position = self._resume = (state_dict["epoch"], state_dict["batches"])
 
 
 def _parts(

@@ -18,12 +18,10 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 from functools import cached_property
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from pytorch_lightning import LightningDataModule
 from torch import Tensor
 
@@ -31,6 +29,7 @@ from .arguments import whole_number, wrong
 from .augmentation import Augmentation, AugmentationSpec
 from .loader import TensorLoader
 from .order import BatchOrder
+from .run_share import process_share, run_seed
 from .samples import Normalization, Samples, Splits, normalized
 
 MIN_EVALUATION_BATCH = 1000  # no gradients are kept, so only the loop's overhead counts
@@ -201,13 +200,11 @@ class TensorDataModule(LightningDataModule):
         return self._loader(split, self._order(samples, max(self.batch_size, MIN_EVALUATION_BATCH)))
 
     def _order(self, samples: Samples, batch_size: int, **rules: bool) -> BatchOrder:
-        distributed = dist.is_available() and dist.is_initialized()
         return BatchOrder(
             len(samples),
             batch_size,
-            seed=int(os.environ.get("PL_GLOBAL_SEED", 0)),
-            rank=dist.get_rank() if distributed else 0,
-            world_size=dist.get_world_size() if distributed else 1,
+            seed=run_seed(),
+            **process_share(),
             **rules,
         )
 

@@ -9,16 +9,15 @@ N characters, B streams, T characters in a window, V size of the vocabulary.
 from __future__ import annotations
 
 import hashlib
-import os
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
-import torch.distributed as dist
 from pytorch_lightning import LightningDataModule
 from torch import Tensor
 
 from ..arguments import whole_number, wrong
+from ..run_share import process_share, run_seed
 from .character_vocabulary import CharacterVocabulary
 from .streams import EvaluationStreams, StreamLoader, TrainingStreams
 
@@ -140,14 +139,17 @@ class Characters(LightningDataModule):
         Raises:
             ValueError: The text has no window for every stream of every process.
         """
-        self._check_window(len(self.parts.train) - 1, self.batch_size * _world()["world_size"])
+        self._check_window(
+            len(self.parts.train) - 1, self.batch_size * process_share()["world_size"]
+        )
         _ = self.encoded
 
     def train_dataloader(self) -> StreamLoader:
         """The windows of B streams that begin at another place each epoch."""
         sequence = self._placed("train")
-        seed = int(os.environ.get("PL_GLOBAL_SEED", 0))
-        order = TrainingStreams(len(sequence), self.batch_size, self.window, seed=seed, **_world())
+        order = TrainingStreams(
+            len(sequence), self.batch_size, self.window, seed=run_seed(), **process_share()
+        )
         return StreamLoader(sequence, order)
 
     def val_dataloader(self) -> StreamLoader | list[Any]:
@@ -164,7 +166,7 @@ class Characters(LightningDataModule):
 
     def _evaluation(self, part: str) -> StreamLoader:
         sequence = self._placed(part)
-        return StreamLoader(sequence, EvaluationStreams(len(sequence), **_world()))
+        return StreamLoader(sequence, EvaluationStreams(len(sequence), **process_share()))
 
     def _placed(self, part: str) -> Tensor:
         """A part's numbers in the device's memory, where even large books are small."""
@@ -178,10 +180,3 @@ class Characters(LightningDataModule):
         if isinstance(batch, tuple) and batch[0].device == device:
             return batch
         return super().transfer_batch_to_device(batch, device, dataloader_idx)
-
-
-def _world() -> dict[str, int]:
-    """This process and how many there are."""
-    if not (dist.is_available() and dist.is_initialized()):
-        return {"rank": 0, "world_size": 1}
-    return {"rank": dist.get_rank(), "world_size": dist.get_world_size()}

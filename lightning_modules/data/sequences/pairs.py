@@ -12,20 +12,19 @@ import hashlib
 import itertools
 import json
 import logging
-import os
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import torch
-import torch.distributed as dist
 from pytorch_lightning import LightningDataModule
 from torch import Tensor
 
 from ..arguments import whole_number, wrong
 from ..order import BatchOrder
+from ..resumable import ResumableLoader
+from ..run_share import process_share, run_seed
 from .length_order import LengthOrder
 from .subword_cache import learned
 from .subwords import BEGIN, END, Subwords
@@ -70,7 +69,7 @@ def pad(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
     return padded, lengths
 
 
-class PairLoader:
+class PairLoader(ResumableLoader):
     """Yields batches (source (B, S), target (B, T), number of each pair in its split (B,)).
 
     Like `TensorLoader` it can be resumed in the middle of an epoch, and shards by its order.
@@ -82,10 +81,9 @@ class PairLoader:
     """
 
     def __init__(self, pairs: Pairs, order: BatchOrder, device: torch.device | str = "cpu"):
+        super().__init__(order)
         self.pairs, self.batch_sampler = pairs, order
         self.device = torch.device(device)
-        self._position = (0, 0)  # epoch, batches handed out in it
-        self._resume: tuple[int, int] | None = None
 
     @property
     def batch_size(self) -> int:
@@ -99,8 +97,7 @@ class PairLoader:
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """The epoch's batches, int64; nothing happens before the first is asked for."""
         order, pairs = self.batch_sampler, self.pairs
-        resume, self._resume = self._resume, None
-        first = resume[1] if resume is not None and resume[0] == order.epoch else 0
+        first = self._first_batch()
         slices = order.indices().split(order.batch_size)[: len(order)]
         for number in range(first, len(slices)):
             index = slices[number]
@@ -112,16 +109,6 @@ class PairLoader:
 
     def _moved(self, part: Tensor) -> Tensor:
         return part.to(self.device, torch.long)
-
-    def state_dict(self) -> dict[str, int]:
-        """Seed, epoch and batches handed out; Lightning keeps it in the checkpoint."""
-        epoch, batches = self._position
-        return {"seed": self.batch_sampler.seed, "epoch": epoch, "batches": batches}
-
-    def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Continue as the interrupted run would have."""
-        self.batch_sampler.seed = state_dict["seed"]
-        self._position = self._resume = (state_dict["epoch"], state_dict["batches"])
 
 
 class PairDataModule(LightningDataModule):
@@ -248,7 +235,9 @@ class PairDataModule(LightningDataModule):
         """Shuffled batches of about equal lengths; with `overfit_batches` the same each epoch."""
         overfit = self.trainer is not None and bool(getattr(self.trainer, "overfit_batches", 0))
         pairs = self._ready("train")
-        order = LengthOrder(pairs.lengths, self.batch_size, shuffle=not overfit, **_share())
+        order = LengthOrder(
+            pairs.lengths, self.batch_size, seed=run_seed(), **process_share(), shuffle=not overfit
+        )
         return PairLoader(pairs, order, self._device())
 
     def val_dataloader(self) -> PairLoader:
@@ -265,18 +254,8 @@ class PairDataModule(LightningDataModule):
 
     def _evaluation(self, split: str) -> PairLoader:
         pairs = self._ready(split)
-        order = BatchOrder(len(pairs), EVALUATION_BATCH, **_share())
+        order = BatchOrder(len(pairs), EVALUATION_BATCH, seed=run_seed(), **process_share())
         return PairLoader(pairs, order, self._device())
 
     def _device(self) -> torch.device:
         return torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
-
-
-def _share() -> dict[str, Any]:
-    """The run's seed, and which share of the samples is this process's."""
-    distributed = dist.is_available() and dist.is_initialized()
-    return {
-        "seed": int(os.environ.get("PL_GLOBAL_SEED", 0)),
-        "rank": dist.get_rank() if distributed else 0,
-        "world_size": dist.get_world_size() if distributed else 1,
-    }

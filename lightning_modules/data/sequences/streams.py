@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from ..order import derive_seed
+from ..resumable import ResumableLoader
 
 IGNORED = -100  # a target that does not count; torch's cross entropy leaves it out, too
 LONGEST_WINDOW = 512  # of an evaluation, where no gradients are kept
@@ -122,7 +123,7 @@ class EvaluationStreams:
         return next(rows), next(rows)  # (streams, length)
 
 
-class StreamLoader:
+class StreamLoader(ResumableLoader):
     """Yields the windows of streams in order: (inputs, targets), each int64 (B, T).
 
     Lightning takes it as it is. It can be resumed in the middle of an epoch: its state names seed,
@@ -135,9 +136,8 @@ class StreamLoader:
     """
 
     def __init__(self, sequence: Tensor, streams: TrainingStreams | EvaluationStreams):
+        super().__init__(streams)
         self.sequence, self.streams = sequence, streams
-        self._position = (0, 0)  # epoch, windows handed out in it
-        self._resume: tuple[int, int] | None = None
 
     @property
     def batch_sampler(self) -> StreamLoader:
@@ -165,24 +165,9 @@ class StreamLoader:
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         """The epoch's windows. Nothing happens before the first is asked for."""
         streams = self.streams
-        first, window = self._first_window(), streams.window
+        first, window = self._first_batch(), streams.window
         inputs, targets = streams.rows(self.sequence)
         for number in range(first, len(streams)):
             self._position = (streams.epoch, number + 1)
             columns = slice(number * window, (number + 1) * window)
             yield inputs[:, columns].long(), targets[:, columns].long()  # (B, T)
-
-    def _first_window(self) -> int:
-        """Where this epoch starts: after what a resumed run has already seen of it."""
-        resume, self._resume = self._resume, None
-        return 0 if resume is None or resume[0] != self.streams.epoch else resume[1]
-
-    def state_dict(self) -> dict[str, int]:
-        """Seed, epoch and windows handed out; Lightning keeps it in the checkpoint."""
-        epoch, windows = self._position
-        return {"seed": self.streams.seed, "epoch": epoch, "windows": windows}
-
-    def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Continue as the interrupted run would have, whatever this run was seeded with."""
-        self.streams.seed = state_dict["seed"]
-        self._position = self._resume = (state_dict["epoch"], state_dict["windows"])
