@@ -217,12 +217,12 @@ class AutoencoderRule(LeanStep, KeepsEpochMeans, ExactResume, pl.LightningModule
 
     def snapshots(self) -> dict[str, Figure]:
         """What is said of some pictures so far."""
-        from .autoencoder_figures import reconstructions_of
+        from .pictures.autoencoders import reconstructions_of
 
         return reconstructions_of(self, self._examples)
 
     def figures(self) -> dict[str, Figure]:
         """Pictures of the latest evaluation: `reconstructions`, `first_layer`, `code`."""
-        from .autoencoder_figures import figures  # matplotlib takes a while to import
+        from .pictures.autoencoders import figures  # matplotlib takes a while to import
 
         return figures(self, self._examples)

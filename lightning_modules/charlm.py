@@ -243,7 +243,7 @@ class CharLM(LeanStep, ExactResume, pl.LightningModule):
 
     def figures(self) -> dict[str, Figure]:
         """Which characters were thought to come next, along the latest evaluation's beginning."""
-        from .character_picture import next_characters  # matplotlib takes a while to import
+        from .pictures.characters import next_characters  # matplotlib takes a while to import
 
         if self._example is None:
             return {}

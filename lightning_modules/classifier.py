@@ -219,8 +219,8 @@ class Classifier(LeanStep, ExactResume, pl.LightningModule):
         `confusion_matrix`; `wrongest`: the examples with the highest loss; `first_layer` and
         `feature_maps`: the first convolution's filters, and what they find in one example.
         """
-        from . import example_pictures as draw  # matplotlib takes a while to import
-        from .pictures import filters
+        from .pictures import outcomes as draw  # matplotlib takes a while to import
+        from .pictures.weights import filters
 
         figures: dict[str, Figure] = {}
         counts = self._evaluation.confusion.view(self._evaluation.shape).cpu()
@@ -235,7 +235,7 @@ class Classifier(LeanStep, ExactResume, pl.LightningModule):
         return figures | self._feature_maps()
 
     def _feature_maps(self) -> dict[str, Figure]:
-        from . import example_pictures as draw
+        from .pictures import outcomes as draw
 
         if self._examples is None:
             return {}

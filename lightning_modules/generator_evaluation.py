@@ -177,14 +177,14 @@ class GeneratorEvaluation(Beside):
     def _drawn(self, made: Tensor) -> Figure:
         made = made.float().cpu()
         if self.mode_centres is not None:
-            from .gan_picture import ring_picture  # matplotlib takes a while to import
+            from .pictures.ring import ring_picture  # matplotlib takes a while to import
 
             centres, std = torch.tensor(self.mode_centres), self.mode_std or 0.0
             found = mode_measures(made, centres, std)
             title = f"{found['modes']:.0f} of {len(centres)} modes, "
             title += f"{found['high_quality']:.0%} of the points within {REACH:.0f} std of one"
             return ring_picture(made.numpy(), centres.numpy(), REACH * std, title)
-        from .vae_pictures import picture_grid
+        from .pictures.grids import picture_grid
 
         return picture_grid(made.numpy(), math.ceil(math.sqrt(len(made))))
 

@@ -233,7 +233,7 @@ class KMeans(LeanStep, ExactResume, pl.LightningModule):
 
     def figures(self) -> dict[str, Figure]:
         """The centres, and the inertia over K (`elbow`) for points of the latest evaluation."""
-        from .kmeans_picture import figures  # matplotlib takes a while to import
+        from .pictures.clusters import figures  # matplotlib takes a while to import
 
         return figures(self.centres.detach(), self.in_shape, self._examples)
 

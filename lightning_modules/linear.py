@@ -85,13 +85,13 @@ class LinearClassifier(Classifier):
 
     def figures(self) -> dict[str, Figure]:
         """The confusion matrix, and the hyperplane (two features, two classes) or the templates."""
-        from . import pictures
+        from .pictures import weights
 
         linear: nn.Linear = self.network.linear  # pyright: ignore[reportAssignmentType]
         weight, bias = linear.weight.detach().cpu().numpy(), linear.bias.detach().cpu().numpy()
         if weight.shape == (1, 2):
-            figure = pictures.hyperplane(weight[0], float(bias[0]), self.examples)
+            figure = weights.hyperplane(weight[0], float(bias[0]), self.examples)
             return super().figures() | {"hyperplane": figure}
         names = self.class_names if len(weight) > 1 else [self.class_names[1]]
-        figure = pictures.templates(weight.reshape(-1, *self.example_shape), names)
+        figure = weights.templates(weight.reshape(-1, *self.example_shape), names)
         return super().figures() | {"templates": figure}

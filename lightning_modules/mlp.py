@@ -178,10 +178,10 @@ class MLP(Classifier):
 
     def figures(self) -> dict[str, Figure]:
         """The confusion matrix, what the first layer looks for, and the boundary in a plane."""
-        from . import pictures
-        from .boundary_picture import boundary_pictures
+        from .pictures import weights
+        from .pictures.boundary import boundary_pictures
 
         first = next(m for m in self.network if isinstance(m, nn.Linear))  # pyright: ignore[reportGeneralTypeIssues]
         weight = first.weight.detach().cpu()[:64].numpy()
-        figure = pictures.filters(weight.reshape(-1, *self.example_shape))
+        figure = weights.filters(weight.reshape(-1, *self.example_shape))
         return super().figures() | {"first_layer": figure} | boundary_pictures(self)

@@ -137,6 +137,6 @@ class Perceptron(Classifier):
 
     def figures(self) -> dict[str, Figure]:
         """The confusion matrix, and where the line runs through the plane."""
-        from .boundary_picture import boundary_pictures
+        from .pictures.boundary import boundary_pictures
 
         return super().figures() | boundary_pictures(self)

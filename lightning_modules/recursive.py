@@ -240,8 +240,8 @@ class RecursiveClassifier(Classifier):
 
     def figures(self) -> dict[str, Figure]:
         """`confusion_matrix`; `accuracy_by_height`, of the latest evaluation's first batch."""
-        from . import example_pictures as draw  # matplotlib takes a while to import
-        from .tree_picture import accuracy_by_height
+        from .pictures import outcomes as draw  # matplotlib takes a while to import
+        from .pictures.trees import accuracy_by_height
 
         figures: dict[str, Figure] = {}
         counts = self._evaluation.confusion.view(self._evaluation.shape).cpu()

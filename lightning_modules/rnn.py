@@ -195,7 +195,7 @@ class RNN(Classifier):
 
     def figures(self) -> dict[str, Figure]:
         """The classifier's pictures, and `unrolled`: the computational graph along time."""
-        from .unrolled_picture import unrolled_graph  # matplotlib takes a while to import
+        from .pictures.unrolled import unrolled_graph  # matplotlib takes a while to import
 
         net = self.network
         return super().figures() | {

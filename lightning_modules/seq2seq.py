@@ -172,7 +172,7 @@ class Seq2Seq(Seq2SeqRule):
     @torch.no_grad()
     def _attention(self, source: Tensor, found: Tensor) -> Figure:
         """The weights behind a translation (1, T) of a source (1, S) without padding."""
-        from .attention_picture import attention_map  # matplotlib takes a while to import
+        from .pictures.attention import attention_map  # matplotlib takes a while to import
 
         found = found[:, : int((found != PAD).sum())]
         inputs = torch.cat((torch.full_like(found[:, :1], BEGIN), found[:, :-1]), 1)

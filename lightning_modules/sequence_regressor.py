@@ -142,7 +142,7 @@ class SequenceRegressor(LeanStep, KeepsEpochMeans, ExactResume, pl.LightningModu
 
     def figures(self) -> dict[str, Figure]:
         """`unrolled`: the computational graph along time."""
-        from .unrolled_picture import unrolled_graph  # matplotlib takes a while to import
+        from .pictures.unrolled import unrolled_graph  # matplotlib takes a while to import
 
         net = self.network
         return {"unrolled": unrolled_graph(net.recurrent, net.num_steps, net.summary)}

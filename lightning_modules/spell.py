@@ -205,7 +205,7 @@ class Speller(LeanStep, KeepsEpochMeans, ExactResume, pl.LightningModule):
         Raises:
             ValueError: If no validation has kept so many pictures.
         """
-        from .spelling_picture import spelled_pictures  # matplotlib takes a while to import
+        from .pictures.spelling import spelled_pictures  # matplotlib takes a while to import
 
         most = int(self.num_shown)
         remedy = "pictures are kept by the validation that `paceline fit` makes"
@@ -225,7 +225,7 @@ class Speller(LeanStep, KeepsEpochMeans, ExactResume, pl.LightningModule):
 
     def figures(self) -> dict[str, Figure]:
         """`spelled`: pictures of the latest evaluation with what was said; wrong words are red."""
-        from .spelling_picture import spelled_pictures
+        from .pictures.spelling import spelled_pictures
 
         if self._examples is None:
             return {}

@@ -209,8 +209,8 @@ class Tagger(Classifier):
 
     def figures(self) -> dict[str, Figure]:
         """`confusion_matrix` over all steps; `restored`: texts with blanks at the tags."""
-        from . import example_pictures as draw  # matplotlib takes a while to import
-        from .text_picture import text_figure
+        from .pictures import outcomes as draw  # matplotlib takes a while to import
+        from .pictures.texts import text_figure
 
         figures: dict[str, Figure] = {}
         counts = self._evaluation.confusion.view(self._evaluation.shape).cpu()

@@ -129,8 +129,8 @@ class TextCNN(Classifier):
 
     def figures(self) -> dict[str, Figure]:
         """`confusion_matrix`; `wrongest`: the texts with the highest loss."""
-        from . import example_pictures as draw  # matplotlib takes a while to import
-        from .text_picture import wrongest_texts
+        from .pictures import outcomes as draw  # matplotlib takes a while to import
+        from .pictures.texts import wrongest_texts
 
         figures: dict[str, Figure] = {}
         counts = self._evaluation.confusion.view(self._evaluation.shape).cpu()

@@ -110,7 +110,7 @@ class VAE(VariationalRule):
         Raises:
             ValueError: If an option is outside its range.
         """
-        from .vae_figures import samples
+        from .pictures.variational import samples
 
         given = list(latent or [])
         require(1 <= count <= 400, "count", "from 1 to 400", count)
@@ -123,12 +123,12 @@ class VAE(VariationalRule):
 
     def snapshots(self) -> dict[str, Figure]:
         """What the decoder makes so far of 25 codes, the same ones each time."""
-        from .vae_figures import samples
+        from .pictures.variational import samples
 
         return {"samples": samples(self, self.draw_codes(25))}
 
     def figures(self) -> dict[str, Figure]:
         """What the decoder makes of codes, and what is said of the latest evaluation's pictures."""
-        from .vae_figures import figures  # matplotlib takes a while to import
+        from .pictures.variational import figures  # matplotlib takes a while to import
 
         return figures(self, *(self._pictures or (None, None)))

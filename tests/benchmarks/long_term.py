@@ -25,7 +25,7 @@ import torch
 from paceline.lightning_modules.blocks.recurrent import CELLS
 from paceline.lightning_modules.blocks.schedules import OneCycle
 from paceline.lightning_modules.data.sequences.adding import GUESS_ERROR, adding_samples
-from paceline.lightning_modules.long_term_picture import error_over_length
+from paceline.lightning_modules.pictures.long_term import error_over_length
 from paceline.lightning_modules.sequence_regressor import SequenceRegressor
 from torch.nn import functional as F
 

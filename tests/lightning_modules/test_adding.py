@@ -12,7 +12,7 @@ from paceline.lightning_modules.data.sequences.adding import (
     Adding,
     adding_samples,
 )
-from paceline.lightning_modules.long_term_picture import error_over_length
+from paceline.lightning_modules.pictures.long_term import error_over_length
 from paceline.lightning_modules.sequence_regressor import SequenceRegressor
 from torch.nn import functional as F
 

@@ -15,7 +15,7 @@ from paceline.lightning_modules.code_measures import (
     principal_components,
 )
 from paceline.lightning_modules.data.digits import Digits
-from paceline.lightning_modules.reconstruction_picture import reconstructions
+from paceline.lightning_modules.pictures.reconstructions import reconstructions
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from torch import nn

@@ -7,8 +7,13 @@ import pytest
 import torch
 from paceline.lightning_modules.blocks.layers import AVERAGE_POOLING, MAX_POOLING, LayerStyle
 from paceline.lightning_modules.cnn import ConvolutionalNetwork
-from paceline.lightning_modules.kernels import KERNELS, apply_kernel, kernels_figure, photograph
 from paceline.lightning_modules.mlp import MLPNetwork
+from paceline.lightning_modules.pictures.kernels import (
+    KERNELS,
+    apply_kernel,
+    kernels_figure,
+    photograph,
+)
 from torch import nn
 
 LINEAR = LayerStyle("linear")

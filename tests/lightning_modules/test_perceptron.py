@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
-from paceline.lightning_modules.boundary_picture import decision_boundary
 from paceline.lightning_modules.data.points import Points
 from paceline.lightning_modules.mlp import MLP
 from paceline.lightning_modules.perceptron import Perceptron
+from paceline.lightning_modules.pictures.boundary import decision_boundary
 from torch.utils.data import DataLoader, TensorDataset
 
 CORNERS = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])

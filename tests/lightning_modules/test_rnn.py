@@ -7,8 +7,8 @@ import pytorch_lightning as pl
 import torch
 from paceline.lightning_modules.blocks.recurrent import CELLS, RecurrentLayers
 from paceline.lightning_modules.data.digits import Digits
+from paceline.lightning_modules.pictures.unrolled import unrolled_graph
 from paceline.lightning_modules.rnn import RNN, RecurrentNetwork, step_shape
-from paceline.lightning_modules.unrolled_picture import unrolled_graph
 from torch import nn
 
 

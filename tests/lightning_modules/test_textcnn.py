@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
-from paceline.lightning_modules.text_picture import text_figure
+from paceline.lightning_modules.pictures.texts import text_figure
 from paceline.lightning_modules.textcnn import TextCNN, TextConvolutions
 from torch.utils.data import DataLoader, TensorDataset
 

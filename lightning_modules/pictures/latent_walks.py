@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .blocks.gaussian import standard_normal_quantiles
+from ..blocks.gaussian import standard_normal_quantiles
 
 
 def between(starts: Tensor, ends: Tensor, num_steps: int) -> Tensor:

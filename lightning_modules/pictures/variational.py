@@ -10,10 +10,10 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from ..variational_rule import VariationalRule
 from . import latent_walks
-from .reconstruction_picture import reconstructions
-from .vae_pictures import code_map, picture_grid, picture_rows
-from .variational_rule import VariationalRule
+from .grids import code_map, picture_grid, picture_rows
+from .reconstructions import reconstructions
 
 NUM_WALKS, NUM_STEPS = 4, 11  # walks between two pictures, and steps of every walk
 MOST_NUMBERS = 10  # of a code that are walked along

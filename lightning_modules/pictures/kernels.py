@@ -8,7 +8,7 @@ over grey (zero) to white (plus).
 
 The picture of docs/kernels.png is made by
 
-    python -c "from paceline.lightning_modules.kernels import kernels_figure as draw; \
+    python -c "from paceline.lightning_modules.pictures.kernels import kernels_figure as draw; \
 draw().savefig('docs/kernels.png')"
 
 H x W picture, C channels.
@@ -21,7 +21,7 @@ import torch
 from matplotlib.figure import Figure
 from torch.nn import functional as F
 
-from .blocks.checks import require, require_one_of
+from ..blocks.checks import require, require_one_of
 
 KERNELS = {
     "identity": ((0, 0, 0), (0, 1, 0), (0, 0, 0)),

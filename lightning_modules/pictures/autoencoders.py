@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from .code_measures import principal_components
-from .code_picture import codes_beside_pca
-from .pictures import filters
-from .reconstruction_picture import reconstructions
+from ..code_measures import principal_components
+from .codes import codes_beside_pca
+from .reconstructions import reconstructions
+from .weights import filters
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -14,7 +14,7 @@ import torch
 from matplotlib.figure import Figure
 
 if TYPE_CHECKING:
-    from .classifier import Classifier
+    from ..classifier import Classifier
 
 COLOURS = "tab10"  # of matplotlib's qualitative maps
 GRID = 200  # points a side

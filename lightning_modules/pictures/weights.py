@@ -1,7 +1,7 @@
 """Pictures of weights, drawn without pyplot: no global state, so any thread may draw.
 
 N units, C channels, H x W picture, D features. What a network makes of its examples is drawn in
-`example_pictures`.
+`outcomes`.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from .blocks.lloyd import elbow
+from ..blocks.lloyd import elbow
 
 MOST_CENTRES = 100  # that are drawn
 NUM_ELBOW_POINTS = 1000

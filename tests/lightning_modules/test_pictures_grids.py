@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from paceline.lightning_modules import latent_walks
+from paceline.lightning_modules.pictures import latent_walks
+from paceline.lightning_modules.pictures.grids import code_map, picture_grid, picture_rows, tiled
 from paceline.lightning_modules.vae import VAE
-from paceline.lightning_modules.vae_pictures import code_map, picture_grid, picture_rows, tiled
 
 
 def shown(figure) -> np.ndarray:

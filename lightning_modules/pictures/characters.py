@@ -5,7 +5,7 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from .data.sequences.character_vocabulary import CharacterVocabulary
+from ..data.sequences.character_vocabulary import CharacterVocabulary
 
 ROWS = 20  # characters of the vocabulary that are shown, at most
 

@@ -13,8 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from .blocks.checks import require, require_one_of
-from .blocks.recurrent import RecurrentLayers
+from ..blocks.checks import require, require_one_of
+from ..blocks.recurrent import RecurrentLayers
 
 Readout = Literal["last", "mean", "each"]
 Point = tuple[float, float]
