@@ -1,0 +1,1 @@
+"""Learning by acting: value functions, DQN and REINFORCE on Gymnasium. Gymnasium only here."""

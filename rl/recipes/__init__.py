@@ -1,0 +1,1 @@
+"""Recipes of what learns by acting."""
