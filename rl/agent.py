@@ -1,0 +1,290 @@
+"""What agents have in common as Lightning modules: they make their own data by acting.
+
+There is no data module. A batch of the training loader is a number: a chunk of environment steps,
+in which the module acts and learns as often as its algorithm says, so that Lightning's own cost of
+a step is shared by some hundred. An epoch is what lies between two evaluations. A validation plays
+whole episodes without exploration; so does a test. N environments a process.
+
+Lightning's count of steps counts environment steps here, over all processes: they are what
+`trainer.max_steps`, the time axis of a sweep and the record's curves count.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from gymnasium import Space, spaces
+from torch import Tensor
+
+from ..lightning_modules.blocks.checks import require
+from ..lightning_modules.data.order import derive_seed
+from ..lightning_modules.data.resumable import ResumableLoader
+from .acting import Environments
+from .evaluation import Policy, Returns, evaluate, num_environments_for
+from .making import Maker
+
+if TYPE_CHECKING:
+    from pytorch_lightning import LightningModule as Beside  # what the mixin finds beside itself
+else:
+    Beside = object
+
+
+class Chunks(ResumableLoader):
+    """Numbers 0 to `num_chunks` - 1, an epoch's chunks of acting.
+
+    Args:
+        num_chunks: How many.
+    """
+
+    def __init__(self, num_chunks: int):
+        self.seed, self.epoch = 0, 0
+        super().__init__(self)
+        self.num_chunks = num_chunks
+        self.batch_sampler = self  # Lightning tells it the epoch
+
+    def set_epoch(self, epoch: int) -> None:
+        """Which epoch comes next."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        """How many."""
+        return self.num_chunks
+
+    def __iter__(self) -> Any:
+        """The numbers, on a resumed run those that are left."""
+        for number in range(self._first_batch(), self.num_chunks):
+            self._position = (self.epoch, number + 1)
+            yield torch.tensor(number)
+
+
+class ActsInEnvironments(Beside):
+    """Mixin for a `LightningModule`; write it before `ExactResume` and that class among the bases.
+
+    The module calls `_prepare_acting` in its constructor, has `act_greedily` (observations (N, *O)
+    to actions (N,)), and calls `count_steps` after each chunk.
+    """
+
+    time_axis = "step"  # of sweeps: environment steps
+    environments: Environments | None = None  # under way while training
+    _waiting: dict[str, Any] | None = None  # what a checkpoint says of the acting
+
+    def _prepare_acting(
+        self,
+        maker: Maker,
+        num_environments: int,
+        epoch_steps: int,
+        chunk_steps: int,
+        eval_episodes: int,
+        test_episodes: int,
+    ) -> None:
+        """Check and keep what the acting wants; open nothing yet.
+
+        Args:
+            maker: Makes the environments.
+            num_environments: N.
+            epoch_steps: Environment steps between two evaluations, over all processes.
+            chunk_steps: Environment steps in one call of `training_step`.
+            eval_episodes: Episodes of a validation.
+            test_episodes: Episodes of a test.
+
+        Raises:
+            ValueError: If an argument is outside its range.
+        """
+        counts = {"num_environments": num_environments, "chunk_steps": chunk_steps}
+        counts |= {"eval_episodes": eval_episodes, "test_episodes": test_episodes}
+        for name, count in counts.items():
+            require(count >= 1, name, "at least 1", count)
+        rule = f"a multiple of num_environments ({num_environments})"
+        require(chunk_steps % num_environments == 0, "chunk_steps", rule, chunk_steps)
+        rule = f"a multiple of chunk_steps ({chunk_steps})"
+        fits = epoch_steps >= 1 and epoch_steps % chunk_steps == 0
+        require(fits, "epoch_steps", rule, epoch_steps)
+        self.observation_space, self.num_actions = discrete_task(maker)
+        self.maker, self.num_environments = maker, num_environments
+        self.epoch_steps, self.chunk_steps = epoch_steps, chunk_steps
+        self.eval_episodes, self.test_episodes = eval_episodes, test_episodes
+        self.chance = np.random.default_rng(0)  # of exploration; seeded when training starts
+        self.env_steps = 0  # of all processes
+        self.history: list[list[float]] = []  # of evaluations: steps, mean, half width, worst
+        self._finished: list[tuple[float, int]] = []  # episodes that ended in this epoch
+        self._since = (0, 0.0)  # steps and seconds at the epoch's start
+
+    # What Lightning asks for.
+
+    def train_dataloader(self) -> Chunks:
+        """An epoch's chunks."""
+        return Chunks(self.epoch_steps // self.chunk_steps)
+
+    def val_dataloader(self) -> list[int]:
+        """One evaluation."""
+        return [0]
+
+    def test_dataloader(self) -> list[int]:
+        """One evaluation."""
+        return [0]
+
+    def on_train_start(self) -> None:
+        """Open the environments, or find them again as a checkpoint left them."""
+        super().on_train_start()
+        seed = torch.initial_seed()
+        rank, count = self.global_rank, self.num_environments
+        self.chance = np.random.default_rng(derive_seed("exploration", seed, rank))
+        start = derive_seed("environments", seed, rank) % 2**31
+        name = self.maker.environment
+        self.environments = Environments(self.maker.several(count), start, name)
+        stride = count * self.trainer.world_size
+        rule = f"a multiple of the environments of all processes ({stride})"
+        require(self.chunk_steps % stride == 0, "chunk_steps", rule, self.chunk_steps)
+        waiting, self._waiting = self._waiting, None
+        # The first process writes checkpoints; the others go on from their own seeds.
+        waiting = waiting if self.trainer.is_global_zero else None
+        if waiting is not None:
+            self.chance.bit_generator.state = waiting["chance"]
+            self.environments.load_state_dict(waiting["environments"])
+        self._begin_learning(derive_seed("learning", seed, rank), waiting)
+
+    def _begin_learning(self, seed: int, waiting: dict[str, Any] | None) -> None:
+        """Called when the environments are open.
+
+        Args:
+            seed: Of what the algorithm draws; another one in each process.
+            waiting: What `_acting_state` returned when the checkpoint was written; none for a fresh
+                start.
+        """
+
+    def _acting_state(self) -> dict[str, Any]:
+        """What else a resumed run of the algorithm needs, as tensors and plain values."""
+        return {}
+
+    def on_train_epoch_start(self) -> None:
+        """Note where the epoch begins."""
+        self._finished = []
+        self._since = (self.env_steps, time.perf_counter())
+
+    def on_train_end(self) -> None:
+        """Close the environments."""
+        if self.environments is not None:
+            self.environments.vector.close()
+            self.environments = None
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep where the acting stands."""
+        super().on_save_checkpoint(checkpoint)
+        acting: dict[str, Any] = {"env_steps": self.env_steps, "history": self.history}
+        acting["finished"] = [list(episode) for episode in self._finished]
+        if self.environments is not None:
+            acting["chance"] = dict(self.chance.bit_generator.state)
+            acting["environments"] = self.environments.state_dict()
+            acting |= self._acting_state()
+        checkpoint["acting"] = acting
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Remember it until training starts."""
+        super().on_load_checkpoint(checkpoint)
+        acting = checkpoint["acting"]
+        self.env_steps, self.history = acting["env_steps"], acting["history"]
+        self._finished = [(value, length) for value, length in acting["finished"]]
+        self._since = (self.env_steps, time.perf_counter())
+        self._waiting = acting if "environments" in acting else None
+
+    # What an algorithm calls.
+
+    def count_steps(self, num_steps: int) -> None:
+        """Tell Lightning that so many environment steps of this process are done."""
+        self.env_steps += num_steps * self.trainer.world_size
+        loop: Any = self.trainer.fit_loop.epoch_loop
+        progress = loop.manual_optimization.optim_step_progress
+        for tracker in (progress.total, progress.current):
+            tracker.ready = tracker.completed = self.env_steps
+        loop._batches_that_stepped = self.env_steps
+        assert self.environments is not None
+        self._finished += self.environments.episodes
+        self.environments.episodes = []
+
+    def log_acting(self) -> None:
+        """`train/episode_return`, `train/episode_length` and `train/steps_per_second`."""
+        if self._finished:
+            returns, lengths = zip(*self._finished, strict=True)
+            self.log("train/episode_return", float(np.mean(returns)), sync_dist=True)
+            self.log("train/episode_length", float(np.mean(lengths)), sync_dist=True)
+        steps, start = self._since
+        seconds = time.perf_counter() - start
+        self.log("train/steps_per_second", (self.env_steps - steps) / seconds, sync_dist=True)
+
+    def act_greedily(self, observations: Any) -> Any:
+        """Actions (N,) without exploration for observations (N, *O)."""
+        raise NotImplementedError(f"{type(self).__name__} must define act_greedily().")
+
+    # Evaluations.
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """Logs `eval/return`: mean undiscounted return, its 95 % half width, and the worst."""
+        returns = self._log_returns("eval", self.eval_episodes)
+        if not self.trainer.sanity_checking:
+            row = [returns["return"], returns["return_half_width"], returns["return_worst"]]
+            self.history.append([float(self.env_steps), *row])
+
+    def test_step(self, batch: Any, batch_idx: int) -> None:
+        """Logs the same over more episodes as `test/return`."""
+        self._log_returns("test", self.test_episodes)
+
+    def _log_returns(self, stage: str, num_episodes: int) -> Mapping[str, float]:
+        """The first process plays; all are told."""
+        told = torch.zeros(4, device=self.device)
+        if self.trainer.is_global_zero:
+            returns = play(
+                self.maker, self.act_greedily, num_episodes, self._evaluation_seed(stage)
+            )
+            length = float(returns.lengths.mean())
+            told += torch.tensor([returns.mean, returns.half_width, returns.worst, length]).to(told)
+        told = self.trainer.strategy.broadcast(told)
+        names = ("return", "return_half_width", "return_worst", "episode_length")
+        values = dict(zip(names, told.tolist(), strict=True))
+        for name, value in values.items():
+            self.log(f"{stage}/{name}", value, batch_size=1, rank_zero_only=True)
+        return values
+
+    def _evaluation_seed(self, stage: str) -> int:
+        """Other starts at each validation, the same ones at each test."""
+        steps = self.env_steps if stage == "eval" else 0
+        return derive_seed(stage, torch.initial_seed() if stage == "eval" else 0, steps) % 2**31
+
+
+def play(maker: Maker, policy: Policy, num_episodes: int, seed: int) -> Returns:
+    """Returns of some episodes in environments of their own."""
+    vector = maker.several(num_environments_for(num_episodes))
+    try:
+        return evaluate(Environments(vector, seed, maker.environment), policy, num_episodes)
+    finally:
+        vector.close()
+
+
+def discrete_task(maker: Maker) -> tuple[Space, int]:
+    """The space of observations and how many actions there are.
+
+    Raises:
+        ValueError: If the actions are not a numbered few.
+    """
+    environment = maker.one()
+    observations, actions = environment.observation_space, environment.action_space
+    environment.close()
+    is_discrete = isinstance(actions, spaces.Discrete)
+    rule = "an environment with numbered actions (Discrete)"
+    require(is_discrete, "environment", rule, f"{maker.environment} with {actions}")
+    rule = "one whose actions are numbered from 0"
+    require(int(actions.start) == 0, "environment", rule, maker.environment)  # pyright: ignore[reportAttributeAccessIssue]
+    return observations, int(actions.n)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def average_over_ranks(trainer: Any, tensors: list[Tensor]) -> None:
+    """Replace tensors by their mean over the processes, in one message."""
+    if trainer.world_size == 1 or not tensors:
+        return
+    flat = torch.cat([tensor.flatten() for tensor in tensors])
+    mean = trainer.strategy.reduce(flat, reduce_op="mean")
+    for tensor, part in zip(tensors, mean.split([t.numel() for t in tensors]), strict=True):
+        tensor.copy_(part.view_as(tensor))
