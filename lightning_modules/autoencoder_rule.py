@@ -90,6 +90,12 @@ class AutoencoderRule(LeanStep, KeepsEpochMeans, ExactResume, pl.LightningModule
         super().__init__()
         self.network, self.pixels, self.code_size, self.loss = network, pixel_range, code_size, loss
         self.sparsity: Sparsity = sparsity
+        if sparsity == "kl":
+            self.conformance_exceptions = {
+                "two_processes_step_as_one_does_on_the_joined_batch": (
+                    "the KL penalty looks at the mean of a batch, and each process has a batch"
+                )
+            }
         self.sparsity_weight, self.sparsity_rate = sparsity_weight, sparsity_rate
         self.corruption: Corruption = corruption
         self.corruption_level = corruption_level
@@ -222,7 +228,7 @@ class AutoencoderRule(LeanStep, KeepsEpochMeans, ExactResume, pl.LightningModule
         return reconstructions_of(self, self._examples)
 
     def figures(self) -> dict[str, Figure]:
-        """Pictures of the latest evaluation: `reconstructions`, `first_layer`, `code`."""
+        """Pictures: `reconstructions`, `first_layer`, `plain_decoder_samples`, `code`."""
         from .pictures.autoencoders import figures  # matplotlib takes a while to import
 
         return figures(self, self._examples)
