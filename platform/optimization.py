@@ -106,6 +106,31 @@ def check_schedule(optimizer: Optimizer | None, schedule: Spec | None, where: Wh
         raise UserError(what, place) from error
 
 
+def check_manual(model: LightningModule, trainer: Any, where: Where) -> None:
+    """Refuse what Lightning's trainer does for a module only where it optimizes for it.
+
+    Args:
+        model: The module.
+        trainer: Lightning's trainer as the config wants it.
+        where: Where a key of the config stands.
+
+    Raises:
+        UserError: Gradients are to be clipped or summed for a module that optimizes by itself.
+    """
+    if model.automatic_optimization:
+        return
+    kind = type(model).__name__
+    by_itself = f"where a module optimizes by itself, as {kind} does"
+    if trainer.gradient_clip_val:
+        own = "gradient_clip_val" in argument_names(type(model))
+        remedy = "--model.gradient_clip_val clips in its own step" if own else ""
+        what = must("trainer.gradient_clip_val", f"left out {by_itself}", trainer.gradient_clip_val)
+        raise UserError(what, where("trainer.gradient_clip_val"), remedy)
+    if (batches := trainer.accumulate_grad_batches) != 1:
+        what = must("trainer.accumulate_grad_batches", f"1 {by_itself}", batches)
+        raise UserError(what, where("trainer.accumulate_grad_batches"))
+
+
 def has_groups(model: nn.Module) -> bool:
     """Whether a module wants an optimizer for each of its groups of parameters."""
     by_itself = not getattr(model, "automatic_optimization", True)

@@ -22,7 +22,7 @@ from .checkpoint_file import read as read_checkpoint
 from .checkpoints import Checkpoints
 from .config import Config
 from .errors import UserError
-from .optimization import check_optimizer, check_schedule, set_optimizer
+from .optimization import check_manual, check_optimizer, check_schedule, set_optimizer
 from .step_overhead import QuietProfiler, frozen_heap, lean_steps
 from .trainer_context import EndOtherRanks, flushed_denormals, own_process_group, quiet
 
@@ -68,6 +68,7 @@ def prepare(config: Config, *, ckpt_path: str | None = None, resumes: bool = Tru
         check_schedule(optimizer, built.lr_scheduler, config.where)
         set_optimizer(built.model, built.optimizer, built.lr_scheduler)
         trainer = make_trainer(config, None, [], Path.cwd())
+        check_manual(built.model, trainer, config.where)
         built.world_size = trainer.num_devices * trainer.num_nodes
     if ckpt_path:
         content = read_checkpoint(ckpt_path)

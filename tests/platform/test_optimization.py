@@ -1,19 +1,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import paceline
 import pytest
 import torch
+from paceline.platform.config import load
 from paceline.platform.errors import UserError
 from paceline.platform.optimization import (
+    check_manual,
     check_optimizer,
     check_schedule,
     make_optimizer,
     make_optimizers,
     set_optimizer,
 )
+from paceline.platform.training import prepare
 from pytorch_lightning import LightningModule
 from pytorch_lightning.callbacks import Callback
 from torch import nn
@@ -200,3 +204,26 @@ def test_a_module_that_has_nothing_to_train_needs_none():
         pass
 
     set_optimizer(Counts(), None, None)
+
+
+@pytest.mark.parametrize(
+    ("key", "number"), [("trainer.gradient_clip_val", 1.0), ("trainer.accumulate_grad_batches", 2)]
+)
+def test_what_lightning_does_only_where_it_optimizes_is_refused_elsewhere(key, number):
+    config = load("gan-digits", {key: (number, f"--{key}")})
+    with pytest.raises(UserError) as refused:
+        prepare(config)
+    assert refused.value.where == f"--{key}"
+    assert f"`{key}` must be" in refused.value.what
+    assert f"but is {number}" in refused.value.what
+    has_own = key.endswith("clip_val")
+    assert ("--model.gradient_clip_val" in refused.value.remedy) == has_own
+
+
+def test_a_module_that_lightning_optimizes_may_be_clipped():
+    model, trainer = LightningModule(), SimpleNamespace(gradient_clip_val=1.0)
+    check_manual(model, trainer, str)
+    model.automatic_optimization = False
+    with pytest.raises(UserError, match="left out where a module optimizes by itself"):
+        check_manual(model, trainer, str)
+    check_manual(model, SimpleNamespace(gradient_clip_val=0, accumulate_grad_batches=1), str)
