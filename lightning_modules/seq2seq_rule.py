@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .batches import shared_mean
 from .blocks.checks import require
 from .data.sequences.subwords import PAD
 from .epoch_means import EpochMeans, KeepsEpochMeans
@@ -118,9 +119,8 @@ class Seq2SeqRule(LeanStep, KeepsEpochMeans, ExactResume, pl.LightningModule):
         """The mean loss of a unit of the target."""
         nats, count = self.nats(batch, self.label_smoothing)
         self._training.add(1, nats, count.to(nats.dtype))
-        loss = nats / count
-        self.log_step({"train/loss_step": loss})
-        return loss
+        self.log_step({"train/loss_step": nats / count})
+        return shared_mean(nats, count)
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch's loss and the learning rate."""

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .batches import shared_mean
 from .blocks.checks import require
 from .blocks.initializers import WeightInit
 from .blocks.recurrent import Cell
@@ -122,7 +123,7 @@ class Speller(LeanStep, KeepsEpochMeans, ExactResume, pl.LightningModule):
         x, labels = batch
         nats, letters = self.nats(x, labels)
         self._training.add(len(x), nats / len(x), letters / len(x))
-        return nats / letters
+        return shared_mean(nats, letters)
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch's nats per letter and the learning rate."""
