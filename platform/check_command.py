@@ -11,8 +11,8 @@ from typing import Any
 
 from .arguments import Arguments
 from .config import Config
-from .dry_run import Found, Look, prepare_one_batch, run_one_batch
-from .gradient_check import SMALL, TOLERANCE, Checked, layers
+from .dry_run import Found, Look, makes_its_data, prepare_one_batch, run_one_batch
+from .gradient_check import MOST, SAMPLE, SMALL, TOLERANCE, Checked, layers
 from .gradient_probe import GradientProbe
 from .progress import console, format_metrics
 from .run_commands import config_of
@@ -27,13 +27,13 @@ def check_command(arguments: Arguments) -> Answer:
     """`paceline check RECIPE`: 1 where its module is wrong, or its gradients cannot be compared."""
     config = config_of(arguments)
     if arguments.flag("gradients"):
-        return _gradients(config, arguments.options.get("entries", 24))
+        return _gradients(config, arguments.options.get("entries"))
     config, built = prepare_one_batch(config)
     look = Look()
     run_one_batch(config, built, look)
     declared = getattr(built.model, "conformance_exceptions", {}).get(_EVERY_GRADIENT, "")
     bad, notes = problems(look.found, config, declared)
-    if built.data is None:
+    if built.data is None and not makes_its_data(built.model):
         notes.insert(0, "its data is not on this machine: the batch is noise")
     kind, found = type(built.model).__name__, look.found
     answer = {"recipe": config.recipe, "model": kind, "status": "wrong" if bad else "ok"}
@@ -88,7 +88,7 @@ def _told(recipe: str, kind: str, found: Found, bad: list[str], notes: list[str]
     return "\n".join(lines)
 
 
-def _gradients(config: Config, sample: int) -> Answer:
+def _gradients(config: Config, sample: int | None) -> Answer:
     started = time.monotonic()
     config, built = prepare_one_batch(config, precision="64-true", limit_val_batches=0)
 
@@ -111,10 +111,21 @@ def _gradients(config: Config, sample: int) -> Answer:
     answer |= {"tolerance": TOLERANCE, "loss": probe.loss, "examples": probe.examples}
     answer |= {"data": "noise" if built.data is None else type(built.data).__name__}
     answer |= {"layers": [vars(one) for one in found], "seconds": time.monotonic() - started}
-    return answer, _compared(answer, found, sample), int(status != "ok")
+    most = max(one.checked for one in probe.found)
+    chosen = f"{_sampled(most, sample)}, by seed {config.seed or 0}"
+    return answer, _compared(answer, found, chosen), int(status != "ok")
 
 
-def _compared(answer: dict[str, Any], found: list[Checked], sample: int) -> str:
+def _sampled(most: int, asked: int | None) -> str:
+    """Which entries were compared, where `most` is the largest number of one tensor."""
+    if asked is not None:
+        return f"{asked} entries of each tensor that has more"
+    if most < SAMPLE:  # a share of what all may have together
+        return f"{most} entries of each tensor that has more, as {MOST} of all are enough"
+    return f"all entries of tensors of up to {SMALL}, {SAMPLE} of larger"
+
+
+def _compared(answer: dict[str, Any], found: list[Checked], chosen: str) -> str:
     header = ("layer", "parameters", "checked", "kinks", "largest error", "")
     rows = [
         (
@@ -135,7 +146,7 @@ def _compared(answer: dict[str, Any], found: list[Checked], sample: int) -> str:
         f"{answer['recipe']}: {answer['model']}, backpropagation and central differences {said}"
         f" (tolerance {TOLERANCE:g}, float64, {answer['seconds']:.1f} s)",
         f"  batch         {answer['examples']} examples of {answer['data']}, dropout off",
-        f"  sample        all entries of tensors of up to {max(SMALL, sample)}, {sample} of larger",
+        f"  sample        {chosen}",
     ]
     if answer["kinks"]:
         share = answer["kinks"] / answer["checked"]

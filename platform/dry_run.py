@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from pytorch_lightning import LightningModule, Trainer, seed_everything
 from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.utilities.model_helpers import is_overridden
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
@@ -128,7 +129,7 @@ def run_one_batch(config: Config, built: Built, callback: Callback) -> Trainer:
     with quiet():
         trainer = make_trainer(config, None, [callback], Path.cwd())
         try:
-            if built.data is not None:
+            if built.data is not None or makes_its_data(built.model):
                 trainer.fit(built.model, datamodule=built.data)
             else:
                 noise = OneBatch(noise_batch(built.model, config.seed or 0))
@@ -141,6 +142,11 @@ def run_one_batch(config: Config, built: Built, callback: Callback) -> Trainer:
             told = refused(error, config.where("model"))
             raise RunError(told.what, told.where, told.remedy) from error
     return trainer
+
+
+def makes_its_data(model: LightningModule) -> bool:
+    """Whether a module needs no data module, as one that learns by acting."""
+    return is_overridden("train_dataloader", model, LightningModule)
 
 
 def noise_batch(model: LightningModule, seed: int, size: int = 4) -> tuple[Tensor, Tensor]:

@@ -28,6 +28,7 @@ from .evaluation import Policy, Returns, evaluate, num_environments_for
 from .making import Maker
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from pytorch_lightning import LightningModule as Beside  # what the mixin finds beside itself
 else:
     Beside = object
@@ -218,6 +219,20 @@ class ActsInEnvironments(Beside):
     def act_greedily(self, observations: Any) -> Any:
         """Actions (N,) without exploration for observations (N, *O)."""
         raise NotImplementedError(f"{type(self).__name__} must define act_greedily().")
+
+    def figures(self) -> dict[str, Figure]:
+        """`returns`: the evaluations so far."""
+        from .pictures.returns import return_curve  # matplotlib takes a while to import
+
+        name = self.maker.environment
+        return {"returns": return_curve(self.history, name)} if self.history else {}
+
+    def recordings(self) -> dict[str, bytes]:
+        """`episode.gif`: one without exploration, where the environment can draw itself."""
+        from .video import episode_gif
+
+        made = episode_gif(self.maker, self.act_greedily, self._evaluation_seed("test"))
+        return {} if made is None else {"episode.gif": made}
 
     # Evaluations.
 

@@ -57,6 +57,12 @@ class Maker:
         arguments = {**self._arguments(), **options}
         return self._wrapped(self._told(gymnasium.make, **arguments))
 
+    def render_modes(self) -> list[str]:
+        """How the environment can draw itself."""
+        environment = self.one()
+        environment.close()
+        return list(environment.metadata.get("render_modes", []))
+
     def several(
         self,
         num_environments: int,
@@ -142,6 +148,7 @@ def _register_atari() -> None:
         import ale_py
     except ImportError:
         return
+    ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)  # no banner
     gymnasium.register_envs(ale_py)
 
 

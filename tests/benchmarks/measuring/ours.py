@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from paceline.platform.building import Built
 from paceline.platform.config import Config
 from paceline.platform.launch import train
 from paceline.platform.tracking import Store
+from pytorch_lightning.callbacks import Callback
 
 from .clock import EpochClock
 
 
-def fit_seconds(config: Config, built: Built, name: str) -> list[float]:
+def fit_seconds(
+    config: Config, built: Built, name: str, callbacks: Iterable[Callback] = ()
+) -> list[float]:
     """Train a built config, recorded in MLflow on SQLite, in a folder that is dropped.
+
+    Args:
+        config: The config.
+        built: What it builds.
+        name: Of the run.
+        callbacks: Beside the clock.
 
     Returns:
         Seconds of each epoch's training part.
@@ -28,7 +38,7 @@ def fit_seconds(config: Config, built: Built, name: str) -> list[float]:
             store_uri=store.uri,
             run_id=run_id,
             folder=Path(folder, "run"),
-            callbacks=[clock],
+            callbacks=[clock, *callbacks],
             built=built,
             wants_pictures=lambda: False,
         )
