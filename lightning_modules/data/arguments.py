@@ -27,6 +27,21 @@ def whole_number(name: str, value: object, low: int, high: int | None = None) ->
     return value
 
 
+def drawn(num_samples: object, generator_seed: object, fewest: int = 10) -> tuple[int, int]:
+    """Return how many samples a set draws and from which seed, when both are whole numbers.
+
+    Args:
+        num_samples: From `fewest` to ten million.
+        generator_seed: At least 0.
+        fewest: Of which the splits are not empty.
+
+    Raises:
+        ValueError: One of them is not.
+    """
+    count = whole_number("num_samples", num_samples, fewest, 10_000_000)
+    return count, whole_number("generator_seed", generator_seed, 0)
+
+
 def one_of(name: str, value: object, valid: Sequence[str]) -> str:
     """Return `value` when it is one of the valid names.
 

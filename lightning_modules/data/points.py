@@ -11,7 +11,7 @@ import math
 import numpy as np
 import torch
 
-from .arguments import one_of, whole_number, wrong
+from .arguments import drawn, one_of, wrong
 from .augmentation import AugmentationSpec
 from .samples import Samples, Splits
 from .tensors import TensorDataModule
@@ -54,11 +54,10 @@ class Points(TensorDataModule):
     ):
         super().__init__(batch_size, augmentation, drop_last)
         self.kind = one_of("kind", kind, list(NOISE))
-        self.num_samples = whole_number("num_samples", num_samples, 10, 10_000_000)
         self.noise = NOISE[kind] if noise is None else noise
         if isinstance(noise, bool | str) or not 0 <= self.noise < math.inf:
             raise wrong("noise", "a number of at least 0", noise)
-        self.generator_seed = whole_number("generator_seed", generator_seed, 0)
+        self.num_samples, self.generator_seed = drawn(num_samples, generator_seed)
 
     def load(self) -> Splits:
         """Draw the points; they are not normalised, so that pictures show the plane as it is."""
@@ -71,7 +70,7 @@ class Points(TensorDataModule):
             Samples(inputs[part], targets[part])
             for part in (slice(fifth), slice(fifth, 2 * fifth), slice(2 * fifth, None))
         )
-        return Splits(train, val, test, (0.0,), (1.0,))
+        return Splits(train, val, test)
 
 
 def blobs(rng: np.random.Generator, count: int, noise: float) -> tuple[np.ndarray, np.ndarray]:

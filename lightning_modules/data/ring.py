@@ -12,7 +12,7 @@ import math
 import numpy as np
 import torch
 
-from .arguments import whole_number, wrong
+from .arguments import drawn, whole_number, wrong
 from .augmentation import AugmentationSpec
 from .samples import Samples, Splits
 from .sources import ShippedSource
@@ -60,8 +60,7 @@ class Ring(TensorDataModule):
         super().__init__(batch_size, augmentation, drop_last)
         self.radius = _positive("radius", radius)
         self.mode_std = _positive("mode_std", mode_std)
-        self.num_samples = whole_number("num_samples", num_samples, 100, 10_000_000)
-        self.generator_seed = whole_number("generator_seed", generator_seed, 0)
+        self.num_samples, self.generator_seed = drawn(num_samples, generator_seed, 100)
         angles = [2 * math.pi * number / num_modes for number in range(num_modes)]
         self.mode_centres = [[radius * math.cos(a), radius * math.sin(a)] for a in angles]
 
@@ -77,7 +76,7 @@ class Ring(TensorDataModule):
             Samples(inputs[part], targets[part])
             for part in (slice(tenth), slice(tenth, 2 * tenth), slice(2 * tenth, None))
         )
-        return Splits(train, val, test, (0.0,), (1.0,))
+        return Splits(train, val, test)
 
 
 def _positive(name: str, value: float) -> float:

@@ -53,15 +53,15 @@ class Splits:
         val: What choices are made by; may be empty.
         test: What is reported.
         mean: Per channel, in the units of the stored inputs; one number for inputs without
-            channels.
+            channels. Default: inputs stay as they are.
         std: Likewise.
     """
 
     train: Samples
     val: Samples
     test: Samples
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
 
     @property
     def num_bytes(self) -> int:
@@ -114,3 +114,21 @@ def normalized(splits: Splits, in_shape: tuple[int, ...]) -> Splits:
         for samples in (splits.train, splits.val, splits.test)
     )
     return Splits(train, val, test, splits.mean, splits.std)
+
+
+def check_finite(splits: Splits) -> None:
+    """Look at what is about to be learned from: one NaN would make every weight NaN.
+
+    Raises:
+        ValueError: An input or a target is NaN or infinite, as it is stored or once normalised.
+    """
+    for split in ("train", "val", "test"):
+        samples: Samples = getattr(splits, split)
+        for part, numbers in (("inputs", samples.inputs), ("targets", samples.targets)):
+            if not numbers.is_floating_point() or numbers.isfinite().all():
+                continue
+            bad = int((~numbers.isfinite()).reshape(len(samples), -1).any(1).sum())
+            raise ValueError(
+                f"`{part}` must be finite, but those of {bad} of the {len(samples)} samples of "
+                f"`{split}` are not."
+            )

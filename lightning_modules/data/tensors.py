@@ -22,20 +22,20 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from pytorch_lightning import LightningDataModule
 from torch import Tensor
 
 from .arguments import whole_number, wrong
 from .augmentation import Augmentation, AugmentationSpec
 from .loader import TensorLoader
 from .order import BatchOrder
+from .placed_batches import PlacedBatches
 from .run_share import process_share, run_seed
-from .samples import Normalization, Samples, Splits, normalized
+from .samples import Normalization, Samples, Splits, check_finite, normalized
 
 MIN_EVALUATION_BATCH = 1000  # no gradients are kept, so only the loop's overhead counts
 
 
-class TensorDataModule(LightningDataModule):
+class TensorDataModule(PlacedBatches):
     """What in-memory sets share; each adds its facts as class attributes and one method, `load`.
 
     The split never depends on the run's seed; the order of the training samples and their
@@ -149,7 +149,7 @@ class TensorDataModule(LightningDataModule):
         """Read the set once, whatever the stage.
 
         Raises:
-            ValueError: The batch size leaves no training batch.
+            ValueError: The batch size leaves no training batch, or a number is not finite.
         """
         if self._splits is not None:
             return
@@ -157,15 +157,9 @@ class TensorDataModule(LightningDataModule):
         if self.drop_last and self.batch_size > len(splits.train):
             rule = f"at most the {len(splits.train)} training samples when `drop_last` is true"
             raise wrong("batch_size", rule, self.batch_size)
-        self._splits = normalized(splits, self.in_shape)
-
-    def transfer_batch_to_device(
-        self, batch: Any, device: torch.device, dataloader_idx: int
-    ) -> Any:
-        """Leave a batch where it is when that is right: looking through it takes 20 us a step."""
-        if isinstance(batch, tuple) and batch[0].device == device:
-            return batch
-        return super().transfer_batch_to_device(batch, device, dataloader_idx)
+        ready = normalized(splits, self.in_shape)
+        check_finite(ready)
+        self._splits = ready
 
     def train_dataloader(self) -> TensorLoader:
         """Shuffled, augmented batches; with `overfit_batches` the same ones each epoch."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -376,3 +377,41 @@ def test_a_batch_size_that_leaves_no_batch_is_refused():
     with pytest.raises(ValueError, match=r"at most the 50 training samples .* but is 51"):
         data.setup()
     assert len(Counting(batch_size=51).train_dataloader()) == 1
+
+
+class Spoiled(TensorDataModule):
+    """One sample of a split has a number that is none."""
+
+    in_shape = (2,)
+    class_names = ("0", "1")
+
+    def __init__(self, split: str, part: str, std: float = 1.0):
+        super().__init__(batch_size=4)
+        self.split, self.part, self.std = split, part, std
+
+    def load(self) -> Splits:
+        def drawn(split: str) -> Samples:
+            samples = Samples(torch.rand(5, 2), torch.rand(5))
+            if split == self.split:
+                getattr(samples, self.part)[3] = math.inf if split == "val" else math.nan
+            return samples
+
+        return Splits(drawn("train"), drawn("val"), drawn("test"), std=(self.std,))
+
+
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+@pytest.mark.parametrize("part", ["inputs", "targets"])
+def test_a_number_that_is_not_finite_is_refused_before_training(split, part):
+    message = f"`{part}` must be finite, but those of 1 of the 5 samples of `{split}` are not."
+    with pytest.raises(ValueError, match=message):
+        Spoiled(split, part).setup("fit")
+
+
+def test_a_scale_of_zero_is_refused_before_training():
+    with pytest.raises(ValueError, match="`inputs` must be finite, but those of 5 of the 5"):
+        Spoiled("none", "inputs", std=0.0).setup("fit")
+
+
+def test_batches_that_are_in_place_stay_the_same_objects():
+    batch = (torch.zeros(2), torch.zeros(2))
+    assert Counting().transfer_batch_to_device(batch, torch.device("cpu"), 0) is batch

@@ -17,7 +17,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from ..arguments import whole_number
+from ..arguments import drawn, whole_number
 from ..samples import Samples, Splits
 from ..tensors import TensorDataModule
 
@@ -53,8 +53,7 @@ class Adding(TensorDataModule):
         self.length = whole_number("length", length, 2, 100_000)
         self.in_shape = (length, 2)
         super().__init__(batch_size, None, drop_last)
-        self.num_samples = whole_number("num_samples", num_samples, 10, 10_000_000)
-        self.generator_seed = whole_number("generator_seed", generator_seed, 0)
+        self.num_samples, self.generator_seed = drawn(num_samples, generator_seed)
 
     def load(self) -> Splits:
         """Draw the sequences; they are not normalised."""
@@ -62,7 +61,7 @@ class Adding(TensorDataModule):
         test, val, train = (
             adding_samples(rng, count, self.length) for count in (tenth, tenth, self.num_samples)
         )
-        return Splits(train, val, test, (0.0,), (1.0,))
+        return Splits(train, val, test)
 
 
 def adding_samples(rng: np.random.Generator, count: int, length: int) -> Samples:

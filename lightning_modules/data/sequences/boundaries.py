@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..arguments import whole_number
+from ..arguments import drawn, whole_number
 from ..order import derive_seed
 from ..samples import Samples, Splits
 from .text_sources import TINY_SHAKESPEARE
@@ -80,7 +80,7 @@ class WordBoundaries(TokenDataModule):
         ends = (len(text) - 2 * held_out, len(text) - held_out, len(text))
         parts = (text[: ends[0]], text[ends[0] : ends[1]], text[ends[1] :])
         train, val, test = (boundary_samples(part, self.length) for part in parts)
-        return Splits(train, val, test, (0.0,), (1.0,))
+        return Splits(train, val, test)
 
 
 @lru_cache(maxsize=1)
@@ -155,8 +155,7 @@ class RecurringSymbols(TokenDataModule):
         self.alphabet = tuple(string.ascii_lowercase[:num_symbols])
         self.in_shape = (length,)
         super().__init__(batch_size, drop_last)
-        self.num_samples = whole_number("num_samples", num_samples, 10, 10_000_000)
-        self.generator_seed = whole_number("generator_seed", generator_seed, 0)
+        self.num_samples, self.generator_seed = drawn(num_samples, generator_seed)
 
     @property
     def vocab_size(self) -> int:
@@ -168,7 +167,7 @@ class RecurringSymbols(TokenDataModule):
         tenth = self.num_samples // 10
         sizes = {"train": self.num_samples, "val": tenth, "test": tenth}
         train, val, test = (self._draw(split, size) for split, size in sizes.items())
-        return Splits(train, val, test, (0.0,), (1.0,))
+        return Splits(train, val, test)
 
     def _draw(self, split: str, count: int) -> Samples:
         rng = np.random.default_rng(derive_seed("recurring-symbols", split, self.generator_seed))

@@ -13,10 +13,10 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
-from pytorch_lightning import LightningDataModule
 from torch import Tensor
 
 from ..arguments import whole_number, wrong
+from ..placed_batches import PlacedBatches
 from ..run_share import process_share, run_seed
 from .character_vocabulary import CharacterVocabulary
 from .streams import EvaluationStreams, StreamLoader, TrainingStreams
@@ -30,7 +30,7 @@ class Parts(NamedTuple):
     test: str
 
 
-class Characters(LightningDataModule):
+class Characters(PlacedBatches):
     """What texts share; each adds one method, `load`.
 
     Args:
@@ -172,11 +172,3 @@ class Characters(LightningDataModule):
         """A part's numbers in the device's memory, where even large books are small."""
         device = torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
         return self.encoded[part].to(device)
-
-    def transfer_batch_to_device(
-        self, batch: Any, device: torch.device, dataloader_idx: int
-    ) -> Any:
-        """Leave a batch where it is when that is right: looking through it takes 20 us a step."""
-        if isinstance(batch, tuple) and batch[0].device == device:
-            return batch
-        return super().transfer_batch_to_device(batch, device, dataloader_idx)

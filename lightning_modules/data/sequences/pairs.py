@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-from pytorch_lightning import LightningDataModule
 from torch import Tensor
 
 from ..arguments import whole_number, wrong
 from ..order import BatchOrder
+from ..placed_batches import PlacedBatches
 from ..resumable import ResumableLoader
 from ..run_share import process_share, run_seed
 from .length_order import LengthOrder
@@ -111,7 +111,7 @@ class PairLoader(ResumableLoader):
         return part.to(self.device, torch.long)
 
 
-class PairDataModule(LightningDataModule):
+class PairDataModule(PlacedBatches):
     """Pairs of sentences; a set adds its name and `read`.
 
     The units are learned from the training split alone, for each language on its own, and kept

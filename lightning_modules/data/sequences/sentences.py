@@ -99,7 +99,7 @@ class Sentences(TokenDataModule):
             Samples(encode(lines, self.alphabet, self.length), torch.tensor(classes))
             for lines, classes in (texts[split] for split in SPLITS)
         )
-        return Splits(train, val, test, (0.0,), (1.0,))
+        return Splits(train, val, test)
 
     def majority_share(self, split: str = "test") -> float:
         """The accuracy of who always says the split's most frequent class, in [0, 1]."""
@@ -137,6 +137,11 @@ class Multi30kLanguage(Sentences):
 
 class Speakers(Sentences):
     """Who speaks in tiny Shakespeare: pieces of the speeches of the characters who speak most.
+
+    No recipe reads it: about 80,000 letters to train on are too few for kernels that are learned.
+    Over four splits of the training blocks `TextCNN` tells 45 % of five speakers (with batch norm,
+    means beside the maxima or letters left out no more), logistic regression on weighted counts of
+    2 to 5 letters 56 %.
 
     Args:
         num_speakers: Classes, at most 10: the characters with most letters to say.

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from ..arguments import whole_number
+from ..arguments import drawn, whole_number
 from ..order import derive_seed
 from ..samples import Samples, Splits
 from .tokens import TokenDataModule
@@ -69,8 +69,7 @@ class NestedExpressions(TokenDataModule):
         self.modulus = whole_number("modulus", modulus, 2, 100)
         self.max_leaves = whole_number("max_leaves", max_leaves, 2, MAX_LEAVES - 1)
         self.test_leaves = whole_number("test_leaves", test_leaves, max_leaves + 1, MAX_LEAVES)
-        self.num_samples = whole_number("num_samples", num_samples, 10, 10_000_000)
-        self.generator_seed = whole_number("generator_seed", generator_seed, 0)
+        self.num_samples, self.generator_seed = drawn(num_samples, generator_seed)
         self.class_names = tuple(map(str, range(modulus)))
         self.in_shape = (4, 2 * test_leaves - 1)
         super().__init__(batch_size, drop_last)
@@ -85,7 +84,7 @@ class NestedExpressions(TokenDataModule):
         tenth, few, many = self.num_samples // 10, self.max_leaves, self.test_leaves
         train = self._draw("train", self.num_samples, (2, few))
         val, test = self._draw("val", tenth, (2, few)), self._draw("test", tenth, (few + 1, many))
-        return Splits(train, val, test, (0.0,), (1.0,))
+        return Splits(train, val, test)
 
     def _draw(self, split: str, count: int, leaves: tuple[int, int]) -> Samples:
         seed = derive_seed("nested-expressions", split, self.generator_seed)
