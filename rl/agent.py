@@ -12,8 +12,7 @@ Lightning's count of steps counts environment steps here, over all processes: th
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,14 +23,8 @@ from ..lightning_modules.blocks.checks import require
 from ..lightning_modules.data.order import derive_seed
 from ..lightning_modules.data.resumable import ResumableLoader
 from .acting import Environments
-from .evaluation import Policy, Returns, evaluate, num_environments_for
 from .making import Maker
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-    from pytorch_lightning import LightningModule as Beside  # what the mixin finds beside itself
-else:
-    Beside = object
+from .played_episodes import PlaysEpisodes
 
 
 class Chunks(ResumableLoader):
@@ -62,7 +55,7 @@ class Chunks(ResumableLoader):
             yield torch.tensor(number)
 
 
-class ActsInEnvironments(Beside):
+class ActsInEnvironments(PlaysEpisodes):
     """Mixin for a `LightningModule`; write it before `ExactResume` and that class among the bases.
 
     The module calls `_prepare_acting` in its constructor, has `act_greedily` (observations (N, *O)
@@ -110,23 +103,13 @@ class ActsInEnvironments(Beside):
         self.eval_episodes, self.test_episodes = eval_episodes, test_episodes
         self.chance = np.random.default_rng(0)  # of exploration; seeded when training starts
         self.env_steps = 0  # of all processes
-        self.history: list[list[float]] = []  # of evaluations: steps, mean, half width, worst
+        self.history = []
         self._finished: list[tuple[float, int]] = []  # episodes that ended in this epoch
         self._since = (0, 0.0)  # steps and seconds at the epoch's start
-
-    # What Lightning asks for.
 
     def train_dataloader(self) -> Chunks:
         """An epoch's chunks."""
         return Chunks(self.epoch_steps // self.chunk_steps)
-
-    def val_dataloader(self) -> list[int]:
-        """One evaluation."""
-        return [0]
-
-    def test_dataloader(self) -> list[int]:
-        """One evaluation."""
-        return [0]
 
     def on_train_start(self) -> None:
         """Open the environments, or find them again as a checkpoint left them."""
@@ -192,8 +175,6 @@ class ActsInEnvironments(Beside):
         self._since = (self.env_steps, time.perf_counter())
         self._waiting = acting if "environments" in acting else None
 
-    # What an algorithm calls.
-
     def count_steps(self, num_steps: int) -> None:
         """Tell Lightning that so many environment steps of this process are done."""
         self.env_steps += num_steps * self.trainer.world_size
@@ -215,67 +196,6 @@ class ActsInEnvironments(Beside):
         steps, start = self._since
         seconds = time.perf_counter() - start
         self.log("train/steps_per_second", (self.env_steps - steps) / seconds, sync_dist=True)
-
-    def act_greedily(self, observations: Any) -> Any:
-        """Actions (N,) without exploration for observations (N, *O)."""
-        raise NotImplementedError(f"{type(self).__name__} must define act_greedily().")
-
-    def figures(self) -> dict[str, Figure]:
-        """`returns`: the evaluations so far."""
-        from .pictures.returns import return_curve  # matplotlib takes a while to import
-
-        name = self.maker.environment
-        return {"returns": return_curve(self.history, name)} if self.history else {}
-
-    def recordings(self) -> dict[str, bytes]:
-        """`episode.gif`: one without exploration, where the environment can draw itself."""
-        from .video import episode_gif
-
-        made = episode_gif(self.maker, self.act_greedily, self._evaluation_seed("test"))
-        return {} if made is None else {"episode.gif": made}
-
-    # Evaluations.
-
-    def validation_step(self, batch: Any, batch_idx: int) -> None:
-        """Logs `eval/return`: mean undiscounted return, its 95 % half width, and the worst."""
-        returns = self._log_returns("eval", self.eval_episodes)
-        if not self.trainer.sanity_checking:
-            row = [returns["return"], returns["return_half_width"], returns["return_worst"]]
-            self.history.append([float(self.env_steps), *row])
-
-    def test_step(self, batch: Any, batch_idx: int) -> None:
-        """Logs the same over more episodes as `test/return`."""
-        self._log_returns("test", self.test_episodes)
-
-    def _log_returns(self, stage: str, num_episodes: int) -> Mapping[str, float]:
-        """The first process plays; all are told."""
-        told = torch.zeros(4, device=self.device)
-        if self.trainer.is_global_zero:
-            returns = play(
-                self.maker, self.act_greedily, num_episodes, self._evaluation_seed(stage)
-            )
-            length = float(returns.lengths.mean())
-            told += torch.tensor([returns.mean, returns.half_width, returns.worst, length]).to(told)
-        told = self.trainer.strategy.broadcast(told)
-        names = ("return", "return_half_width", "return_worst", "episode_length")
-        values = dict(zip(names, told.tolist(), strict=True))
-        for name, value in values.items():
-            self.log(f"{stage}/{name}", value, batch_size=1, rank_zero_only=True)
-        return values
-
-    def _evaluation_seed(self, stage: str) -> int:
-        """Other starts at each validation, the same ones at each test."""
-        steps = self.env_steps if stage == "eval" else 0
-        return derive_seed(stage, torch.initial_seed() if stage == "eval" else 0, steps) % 2**31
-
-
-def play(maker: Maker, policy: Policy, num_episodes: int, seed: int) -> Returns:
-    """Returns of some episodes in environments of their own."""
-    vector = maker.several(num_environments_for(num_episodes))
-    try:
-        return evaluate(Environments(vector, seed, maker.environment), policy, num_episodes)
-    finally:
-        vector.close()
 
 
 def discrete_task(maker: Maker) -> tuple[Space, int]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import os
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,17 +47,32 @@ def _frames(maker: Maker, policy: Policy, seed: int, most_steps: int) -> list[ND
     """What the environment draws, (H, W, 3) bytes for each step."""
     if "rgb_array" not in maker.render_modes():
         return []
-    environment = maker.one(render_mode="rgb_array")
-    observation, _ = environment.reset(seed=seed)
-    frames = [environment.render()]
-    for _ in range(most_steps):
-        action = int(policy(np.asarray(observation)[None])[0])
-        observation, _, terminated, truncated, _ = environment.step(action)
-        frames.append(environment.render())
-        if terminated or truncated:
-            break
-    environment.close()
+    with _no_screen():
+        environment = maker.one(render_mode="rgb_array")
+        observation, _ = environment.reset(seed=seed)
+        frames = [environment.render()]
+        for _ in range(most_steps):
+            action = int(policy(np.asarray(observation)[None])[0])
+            observation, _, terminated, truncated, _ = environment.step(action)
+            frames.append(environment.render())
+            if terminated or truncated:
+                break
+        environment.close()
     return [np.asarray(frame) for frame in frames if frame is not None]
+
+
+@contextlib.contextmanager
+def _no_screen() -> Iterator[None]:
+    """Let pygame look for no screen; without one it complains on standard error."""
+    kept = os.environ.get("SDL_VIDEODRIVER")
+    os.environ["SDL_VIDEODRIVER"] = "dummy"
+    try:
+        yield
+    finally:
+        if kept is None:
+            del os.environ["SDL_VIDEODRIVER"]
+        else:
+            os.environ["SDL_VIDEODRIVER"] = kept
 
 
 def _shrunk(frame: NDArray) -> Image.Image:
