@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import http.server
 import threading
+from importlib.metadata import entry_points
 
 import numpy as np
 import pytest
@@ -289,3 +290,16 @@ def test_content_that_is_no_idx_array_of_bytes_is_refused(case):
     with pytest.raises(ValueError, match=message) as error:
         parse_idx(content, "some-file")
     assert "`some-file` must" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["points", "ring", "adding", "reverse", "recurring-symbols", "nested-expressions", "hello"],
+)
+def test_sets_that_need_no_file_are_listed_and_ship(name):
+    (point,) = entry_points(group="paceline.datasets", name=name)
+    source = point.load()
+    assert source.name == name
+    assert (source.size, source.entry()["state"]) == (0, "found")
+    (module,) = entry_points(group="paceline.data", name=name)
+    assert module.load().name == name
