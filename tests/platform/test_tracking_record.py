@@ -12,7 +12,7 @@ import matplotlib.figure
 import pytest
 import pytorch_lightning as pl
 import torch
-from paceline.platform import tracking_artifacts, tracking_record
+from paceline.platform import tracking_artifacts, tracking_model, tracking_record
 from paceline.platform.tracking import Store
 from paceline.platform.tracking_client import now_ms
 from paceline.platform.tracking_logger import RunLogger
@@ -248,7 +248,7 @@ def test_the_logged_model_has_the_checkpoints_weights(store: Store, tmp_path: Pa
     torch.save({"state_dict": best.state_dict()}, tmp_path / "best.ckpt")
     run_id = store.create_run("net-1")
     signature = tracking_artifacts.infer(last)
-    uri = tracking_artifacts.log_mlflow_model(
+    uri = tracking_model.log_mlflow_model(
         store, run_id, last, signature, str(tmp_path / "best.ckpt")
     )
     mlflow.set_tracking_uri(store.uri)
@@ -265,7 +265,31 @@ def test_a_picture_that_fails_spoils_nothing_else(store: Store, caplog: pytest.L
     [failure] = tracking_artifacts.finish_artifacts(store, run_id, Broken())
     assert failure == "figures: ZeroDivisionError: no samples"
     assert "no samples" in caplog.text
-    assert [file.path for file in store.client.list_artifacts(run_id)] == ["signature.json"]
+    left = [file.path for file in store.client.list_artifacts(run_id)]
+    assert left == ["failures", "signature.json"]
+
+
+def test_a_model_that_cannot_be_exported_is_one_line_and_the_rest_in_the_run(
+    store: Store, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture
+):
+    class Undecided(Net):
+        def forward(self, x):
+            return self.layer(x) if x.sum() > 0 else self.layer(2 * x)
+
+    run_id = store.create_run("net-1")
+    [failure] = tracking_artifacts.finish_artifacts(store, run_id, Undecided(), log_model=True)
+    assert failure.startswith("MLflow model: ")
+    assert "\n" not in failure
+    [record] = [r for r in caplog.records if r.name == "paceline.tracking"]
+    assert record.exc_info is None
+    assert "\n" not in record.getMessage()
+    assert record.getMessage().endswith("(details in the run: failures/MLflow_model.txt)")
+    details = text(store, run_id, "failures/MLflow_model.txt")
+    assert "Traceback" in details
+    assert "def forward(self, " in details  # the graph
+    assert capfd.readouterr() == ("", "")
+    models = store.client.search_logged_models(["0"])
+    assert [model.status for model in models] in ([], ["FAILED"])
 
 
 @pytest.mark.parametrize(
