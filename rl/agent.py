@@ -193,9 +193,11 @@ class ActsInEnvironments(PlaysEpisodes):
             returns, lengths = zip(*self._finished, strict=True)
             self.log("train/episode_return", float(np.mean(returns)), sync_dist=True)
             self.log("train/episode_length", float(np.mean(lengths)), sync_dist=True)
+        # Time is no function of the seed, so it is no metric that callbacks compare.
         steps, start = self._since
-        seconds = time.perf_counter() - start
-        self.log("train/steps_per_second", (self.env_steps - steps) / seconds, sync_dist=True)
+        speed = (self.env_steps - steps) / (time.perf_counter() - start)
+        for logger in self.trainer.loggers:
+            logger.log_metrics({"train/steps_per_second": speed}, self.env_steps)
 
 
 def discrete_task(maker: Maker) -> tuple[Space, int]:

@@ -80,7 +80,7 @@ class PlaysEpisodes(Beside):
         names = ("return", "return_half_width", "return_worst", "episode_length")
         values: dict[str, float] = dict(zip(names, told.tolist(), strict=True))
         for name, value in values.items():
-            self.log(f"{stage}/{name}", value, batch_size=1, rank_zero_only=True)
+            self.log(f"{stage}/{name}", value, batch_size=1, sync_dist=True)
         return values
 
     def _evaluation_seed(self, stage: str) -> int:
