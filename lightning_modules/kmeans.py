@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from .batches import parts
 from .blocks import clustering
 from .blocks.checks import require, require_one_of
+from .blocks.lloyd import lloyd
 from .centre_steps import EpochSums, MoveCentres
 from .exact_resume import ExactResume
 from .lean_step import LeanStep
@@ -54,6 +55,8 @@ class KMeans(LeanStep, ExactResume, pl.LightningModule):
         num_classes: M, for the measures that look at labels; default: that of the data.
         algorithm: `lloyd` or `mini_batch`.
         start: `k-means++`, or `random`: points of the first batch.
+        iterations: Of `lloyd` in an epoch, at least 1, of which the last is recorded. Above 1 they
+            want the whole split as one batch, and ask for it once.
 
     Raises:
         ValueError: If an argument is outside its range; in the first step, if there are fewer
@@ -76,16 +79,21 @@ class KMeans(LeanStep, ExactResume, pl.LightningModule):
         num_classes: int | None = None,
         algorithm: Algorithm = "lloyd",
         start: Start = "k-means++",
+        iterations: int = 1,
     ):
         super().__init__()
         features, shape = resolve_input(in_features, in_shape)
         require(num_clusters >= 1, "num_clusters", "a whole number of at least 1", num_clusters)
         require_one_of("algorithm", algorithm, ("lloyd", "mini_batch"))
         require_one_of("start", start, ("k-means++", "random"))
+        require(iterations >= 1, "iterations", "at least 1", iterations)
+        rule = "1 unless `algorithm` is lloyd"
+        require(algorithm == "lloyd" or iterations == 1, "iterations", rule, iterations)
         self.save_hyperparameters()
         self.automatic_optimization = False
         self.num_clusters, self.num_classes = num_clusters, num_classes or 0
         self.algorithm, self.start, self.in_shape = algorithm, start, shape
+        self.iterations = iterations
         self.centres = nn.Parameter(torch.zeros(num_clusters, features))
         self.register_buffer("started", torch.tensor(False))
         self.register_buffer("seen", torch.zeros(num_clusters, dtype=torch.float64))
@@ -113,6 +121,8 @@ class KMeans(LeanStep, ExactResume, pl.LightningModule):
             clustering.check_points(points, self.num_clusters if batch_idx == 0 else 1)
         if batch_idx == 0 and not self.started:
             self._start(points)
+        if self.iterations > 1:
+            self._iterate(points)
         owner, distances = clustering.nearest_centre(points, self.centres)
         self._sums.add(points, owner, distances)
         if self.algorithm == "mini_batch":
@@ -130,12 +140,30 @@ class KMeans(LeanStep, ExactResume, pl.LightningModule):
         self.centres.copy_(self.trainer.strategy.broadcast(drawn).to(self.centres))
         self.started.fill_(True)
 
+    def _iterate(self, points: Tensor) -> None:
+        """All of an epoch's iterations but the last."""
+        rule = "1 unless an epoch is one batch"
+        require(self.trainer.num_training_batches == 1, "iterations", rule, self.iterations)
+        if self.trainer.world_size == 1:
+            found = lloyd(points, self.centres, self.iterations - 1)
+            self.centres.copy_(found.centres)
+            self.trainer.should_stop |= found.converged
+            return
+        for _ in range(self.iterations - 1):
+            sums = EpochSums(self.centres)
+            sums.add(points, *clustering.nearest_centre(points, self.centres))
+            self.centres.copy_(self._means(sums))
+
+    def _means(self, sums: EpochSums) -> Tensor:
+        """The mean of each cluster's points, (K, D); the centre where it has none."""
+        counted = sums.over_ranks(self._sum_over_ranks, self.all_gather)
+        means = counted.sums / counted.counts[:, None].clamp(min=1)  # (K, D)
+        return torch.where(counted.counts[:, None] > 0, means, self.centres.to(means))
+
     def _move_to_means(self) -> None:
         """Lloyd's step; if it is none, the training ends."""
-        counted = self._sums.over_ranks(self._sum_over_ranks, self.all_gather)
-        means = counted.sums / counted.counts[:, None].clamp(min=1)  # (K, D)
         before = self.centres.clone()
-        self._step(torch.where(counted.counts[:, None] > 0, means, before.to(means)))
+        self._step(self._means(self._sums))
         farthest = (self.centres - before).abs().max()
         if farthest <= REST * before.abs().max().clamp(min=1):
             self.trainer.should_stop = True

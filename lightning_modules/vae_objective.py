@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from .blocks.checks import require, require_one_of
 from .blocks.gaussian import gaussian_log_density
-from .blocks.losses import bernoulli_nll, gaussian_nll
+from .blocks.losses import gaussian_nll
 
 Likelihood = Literal["bernoulli", "gaussian"]
 Binarize = Literal["none", "dynamic", "threshold"]
 
+FACTORS = 16  # numbers from 0.5 to 1 whose product has a logarithm without loss: at least 2^-16
 SQUARED_ERROR_STD = 0.5**0.5  # with this deviation a Gaussian's loss is the squared error
 
 
@@ -55,8 +57,7 @@ class PixelLikelihood:
         """Pixels (B, D) as `binarize` wants them; coins are thrown with the generator."""
         match self.binarize:
             case "dynamic":
-                drawn = torch.empty_like(pixels).uniform_(generator=generator)
-                return (drawn < pixels).to(pixels.dtype)
+                return thrown_coins(pixels, generator)
             case "threshold":
                 return (pixels >= 0.5).to(pixels.dtype)
             case _:
@@ -65,7 +66,7 @@ class PixelLikelihood:
     def loss(self, said: Tensor, target: Tensor) -> Tensor:
         """-log p(x | z) in nats, mean over the pictures; both are (B, D)."""
         if self.kind == "bernoulli":
-            return bernoulli_nll(said, target)
+            return coin_nll(said, target)
         return gaussian_nll(said.sigmoid(), target, math.log(self.noise_std))
 
     def log_likelihood(self, said: Tensor, target: Tensor) -> Tensor:
@@ -73,6 +74,59 @@ class PixelLikelihood:
         if self.kind == "gaussian":
             return gaussian_log_density(target, said.sigmoid(), 2 * math.log(self.noise_std))
         return torch.einsum("kbd,bd->kb", said, target) - F.softplus(said).sum(-1)
+
+
+def thrown_coins(pixels: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """1 with the probability that a pixel tells, else 0.
+
+    Sixteen bits a coin, four coins a draw: a quarter of the time that a draw for each would take.
+    A probability is met within 2^-16, and 0 and 1 exactly.
+
+    Args:
+        pixels: Probabilities, of any shape.
+        generator: Where the bits are drawn from; default: torch's own.
+    """
+    draws = torch.empty(-(-pixels.numel() // 4), dtype=torch.int64, device=pixels.device)
+    bits = draws.random_(-(2**63), None, generator=generator).view(torch.int16)
+    drawn = bits[: pixels.numel()].view(pixels.shape)  # from -2^15 to 2^15 - 1
+    return (drawn < pixels * 2**16 - 2**15).to(pixels.dtype)
+
+
+def coin_nll(logits: Tensor, target: Tensor) -> Tensor:
+    """`bernoulli_nll` in half its time: value and gradient in one pass, and few logarithms.
+
+    With s the logistic function of a logit l, the loss of a coin that shows x is
+    max(l, 0) - l x - log max(s, 1 - s), and its gradient s - x. The logarithms are added up as that
+    of a product.
+
+    Args:
+        logits: (B, ...).
+        target: x, in [0, 1], of the same shape.
+
+    Returns:
+        The mean over the batch, a scalar, in nats.
+    """
+    if logits.dtype in (torch.float16, torch.bfloat16):  # too coarse for products
+        logits = logits.float()
+    loss: Tensor = _CoinLoss.apply(logits, target.to(logits.dtype))  # pyright: ignore[reportAssignmentType]
+    return loss
+
+
+class _CoinLoss(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, target: Tensor) -> Tensor:
+        heads = logits.sigmoid()
+        likelier = torch.maximum(heads, 1 - heads)  # from 0.5 to 1
+        products = likelier.reshape(math.gcd(likelier.numel(), FACTORS), -1).prod(0)
+        total = logits.relu().addcmul_(logits, target, value=-1).sum() - products.log_().sum()
+        ctx.save_for_backward(heads.sub_(target))
+        return total / len(logits)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        (difference,) = ctx.saved_tensors
+        return difference * (grad / len(difference)), None
 
 
 @dataclass(frozen=True)

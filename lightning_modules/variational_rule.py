@@ -17,7 +17,7 @@ from torch import Tensor
 
 from .batches import parts
 from .blocks.checks import require
-from .blocks.gaussian import gaussian_kl, reparameterize
+from .blocks.gaussian import draw_with_kl
 from .blocks.importance_sampling import importance_weighted_bound
 from .data.order import derive_seed
 from .epoch_means import EpochMeans, KeepsEpochMeans
@@ -108,8 +108,8 @@ class VariationalRule(LeanStep, KeepsEpochMeans, ExactResume, pl.LightningModule
         if log_variance is None:
             return [self.pixel_likelihood.loss(self.network.decode(mean), target)]
         noise = torch.empty_like(mean).normal_(generator=generator)
-        said = self.network.decode(reparameterize(mean, log_variance, noise))  # (B, D)
-        latent_loss = gaussian_kl(mean, log_variance).mean()
+        code, latent_loss = draw_with_kl(mean, log_variance, noise)
+        said = self.network.decode(code)  # (B, D)
         return [self.pixel_likelihood.loss(said, target), latent_loss]
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:

@@ -15,12 +15,19 @@ from torch import Tensor
 
 from .checks import require
 
-CHUNK_NUMBERS = 1 << 20  # of points or scores that are looked at together: what a cache holds
+CHUNK_NUMBERS = 1 << 18  # of points or scores that are looked at together: a core's cache
+GPU_CHUNKS = 64  # as many at once on a GPU
 
 
-def chunk_size(num_features: int, num_clusters: int) -> int:
-    """How many points are looked at together, with their scores for each centre."""
-    return max(1, CHUNK_NUMBERS // max(num_features, num_clusters))
+def chunk_size(points: Tensor, num_clusters: int) -> int:
+    """How many points (N, D) are looked at together, with their scores for each centre."""
+    numbers = CHUNK_NUMBERS * (1 if points.device.type == "cpu" else GPU_CHUNKS)
+    return max(1, numbers // max(points.shape[1], num_clusters))
+
+
+def squared_norms(points: Tensor) -> Tensor:
+    """|x|^2 of points (N, D): (N,). By way of the root, which keeps no squares."""
+    return torch.linalg.vector_norm(points, dim=1).square_()
 
 
 def check_points(points: Tensor, num_clusters: int) -> None:
@@ -33,7 +40,9 @@ def check_points(points: Tensor, num_clusters: int) -> None:
     require(num_clusters >= 1, "num_clusters", rule, num_clusters)
     rule = f"at most {len(points)}, the number of points"
     require(num_clusters <= len(points), "num_clusters", rule, num_clusters)
-    finite = points.isfinite().all(1)  # (N,)
+    if points.sum().isfinite():  # a number that is not finite would show
+        return
+    finite = points.isfinite().all(1)  # (N,); the sum of finite ones may overflow
     if not finite.all():
         bad = int((~finite).sum())
         raise ValueError(f"`points` must be finite, but {bad} of {len(points)} are not.")
@@ -54,10 +63,10 @@ def nearest_centre(points: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
     """
     half = centres.square().sum(1, keepdim=True) / 2  # (K, 1)
     found, scores = [], []
-    for part in points.split(chunk_size(points.shape[1], len(centres))):
+    for part in points.split(chunk_size(points, len(centres))):
         score, number = torch.addmm(half, centres, part.T, alpha=-1).min(0)  # of (K, n)
         found.append(number)
-        scores.append(part.square().sum(1).add_(score, alpha=2))
+        scores.append(squared_norms(part).add_(score, alpha=2))
     return torch.cat(found), torch.cat(scores).clamp_(min=0)
 
 
@@ -76,12 +85,19 @@ def cluster_sums(
         Sums (K, D) and counts (K,), both of that type.
     """
     sums = points.new_zeros(num_clusters, points.shape[1], dtype=dtype)
-    size = chunk_size(points.shape[1], num_clusters)
+    size = chunk_size(points, num_clusters)
     for part, own in zip(points.split(size), assignment.split(size), strict=True):
-        members = part.new_zeros(num_clusters, len(part)).scatter_(0, own[None], 1.0)  # (K, n)
-        sums += members @ part
+        sums += part_sums(part, own, num_clusters)
     counts = torch.bincount(assignment, minlength=num_clusters)
     return sums, counts.to(dtype)
+
+
+def part_sums(points: Tensor, own: Tensor, num_clusters: int) -> Tensor:
+    """The sums (K, D) of the points of each cluster, so few that their own type will do."""
+    if points.device.type == "cpu":  # 3 times as fast as a product of matrices
+        return points.new_zeros(num_clusters, points.shape[1]).index_add_(0, own, points)
+    # A GPU would add points up in any order, so that a run could not be repeated.
+    return points.new_zeros(num_clusters, len(points)).scatter_(0, own[None], 1.0) @ points
 
 
 def give_points_to_empty(
@@ -134,7 +150,7 @@ def k_means_plus_plus(
     trials = 2 + int(math.log(num_clusters))
     first = int(torch.rand((), generator=generator) * len(points))
     chosen = [min(first, len(points) - 1)]
-    norms = points.square().sum(1)  # (N,)
+    norms = squared_norms(points)  # (N,)
     distances = _distances(points, norms, points[chosen])[0]
     for _ in range(num_clusters - 1):
         total = distances.double().cumsum(0)  # (N,)

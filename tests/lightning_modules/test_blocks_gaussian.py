@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from paceline.lightning_modules.blocks.gaussian import (
+    draw_with_kl,
     gaussian_kl,
     gaussian_log_density,
     reparameterize,
@@ -65,6 +66,19 @@ def test_gradients_through_a_draw_agree_with_central_differences():
         nudge[index] = step
         slope = (value(parameters + nudge) - value(parameters - nudge)) / (2 * step)
         assert gradient[index].item() == pytest.approx(slope.item(), abs=1e-7)
+
+
+def test_draw_and_kl_in_one_agree_with_their_formulas_and_with_central_differences():
+    (mean, log_variance), noise = codes(5, 3), torch.randn(5, 3, dtype=torch.float64)
+    code, kl = draw_with_kl(mean, log_variance, noise)
+    expected = reparameterize(mean, log_variance, noise)
+    torch.testing.assert_close(code, expected, rtol=1e-12, atol=0)
+    torch.testing.assert_close(kl, gaussian_kl(mean, log_variance).mean(), rtol=1e-12, atol=0)
+    inputs = mean.requires_grad_(), log_variance.requires_grad_(), noise
+    assert torch.autograd.gradcheck(draw_with_kl, inputs, atol=1e-7)
+    coarse = (mean.detach().bfloat16(), log_variance.detach().bfloat16())
+    expected = gaussian_kl(*(numbers.float() for numbers in coarse)).mean()
+    torch.testing.assert_close(draw_with_kl(*coarse, noise)[1], expected, rtol=1e-6, atol=0)
 
 
 def test_log_density_agrees_with_torch():

@@ -23,6 +23,11 @@ def digits() -> torch.Tensor:
     return torch.from_numpy(load_digits().data).float()  # (1797, 64), 0 to 16
 
 
+@pytest.fixture(params=[0, 1 << 40], ids=["bounds", "all points"])
+def bounded(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("paceline.lightning_modules.blocks.lloyd.BOUNDED_FROM", request.param)
+
+
 def numpy_step(points: np.ndarray, centres: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
     squares = ((points[:, None] - centres[None]) ** 2).sum(2)  # (N, K)
     owner = squares.argmin(1)
@@ -30,6 +35,7 @@ def numpy_step(points: np.ndarray, centres: np.ndarray) -> tuple[np.ndarray, np.
     return owner, means, squares.min(1).sum()
 
 
+@pytest.mark.usefixtures("bounded")
 def test_one_step_agrees_with_numpy_in_float64(digits):
     points = digits.double()
     centres = points[:12].clone()
@@ -43,6 +49,7 @@ def test_one_step_agrees_with_numpy_in_float64(digits):
     np.testing.assert_allclose(whole.centres.numpy(), means, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.usefixtures("bounded")
 @pytest.mark.parametrize("num_clusters", [1, 2, 10, 40])
 def test_iterations_agree_with_numpy_to_the_last(digits, num_clusters):
     points = digits[:600].double()
@@ -57,6 +64,7 @@ def test_iterations_agree_with_numpy_to_the_last(digits, num_clusters):
     np.testing.assert_allclose(found.centres.numpy(), expected, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.usefixtures("bounded")
 @pytest.mark.parametrize("num_clusters", [10, 50])
 def test_inertia_agrees_with_scikit_learn_from_the_same_start(digits, num_clusters):
     centres = k_means_plus_plus(digits, num_clusters, torch.Generator().manual_seed(1))
@@ -67,11 +75,13 @@ def test_inertia_agrees_with_scikit_learn_from_the_same_start(digits, num_cluste
     assert found.converged
 
 
+@pytest.mark.usefixtures("bounded")
 def test_an_offset_of_all_points_changes_nothing(digits):
     near, far = (lloyd(digits + by, digits[:10] + by) for by in (0.0, 1000.0))
     assert near.inertia == pytest.approx(far.inertia, rel=1e-4)
 
 
+@pytest.mark.usefixtures("bounded")
 def test_few_points_at_a_time_give_the_same_as_all(digits, monkeypatch):
     whole = lloyd(digits, digits[:10])
     monkeypatch.setattr("paceline.lightning_modules.blocks.clustering.CHUNK_NUMBERS", 64 * 50)
@@ -82,6 +92,7 @@ def test_few_points_at_a_time_give_the_same_as_all(digits, monkeypatch):
     assert distances.sum().item() == pytest.approx(whole.inertia, rel=1e-4)
 
 
+@pytest.mark.usefixtures("bounded")
 def test_an_empty_cluster_is_given_the_farthest_point():
     points = torch.tensor([[0.0], [1.0], [2.5], [10.0]])
     found = lloyd(points, torch.tensor([[1.0], [100.0], [200.0]]))
@@ -99,6 +110,7 @@ def test_a_cluster_of_one_point_keeps_it_when_others_are_empty():
     assert owners.tolist() == [0, 1, 2]
 
 
+@pytest.mark.usefixtures("bounded")
 def test_as_many_clusters_as_points_leave_nothing(digits):
     assert lloyd(digits[:20], digits[:20]).inertia == pytest.approx(0, abs=1e-3)
 

@@ -129,6 +129,11 @@ def test_points_that_cannot_be_clustered_end_the_fit_before_a_centre_is_drawn(po
     [
         ({"num_clusters": 0}, "`num_clusters` must be a whole number of at least 1, but is 0."),
         ({"algorithm": "elkan"}, "`algorithm` must be one of lloyd, mini_batch, but is 'elkan'."),
+        ({"iterations": 0}, "`iterations` must be at least 1, but is 0."),
+        (
+            {"iterations": 2, "algorithm": "mini_batch"},
+            "`iterations` must be 1 unless `algorithm` is lloyd, but is 2.",
+        ),
         ({"start": "first"}, "`start` must be one of k-means++, random, but is 'first'."),
     ],
 )
@@ -151,9 +156,24 @@ def test_pictures_of_any_shape_can_be_drawn(shape, tmp_path):
         figure.savefig(tmp_path / f"{name}.png")
 
 
+def test_epochs_of_several_iterations_end_where_those_of_one_do():
+    data = Digits(batch_size=WHOLE)
+    one, many = (fitted(data, num_clusters=10, iterations=number) for number in (1, 5))
+    assert many.trainer.current_epoch <= -(-one.trainer.current_epoch // 5) + 1
+    torch.testing.assert_close(many.centres, one.centres, rtol=1e-4, atol=1e-4)
+    found, expected = (m.trainer.callback_metrics["train/inertia"].item() for m in (many, one))
+    assert found == pytest.approx(expected, rel=1e-4)
+
+
+def test_several_iterations_want_an_epoch_of_one_batch():
+    with pytest.raises(ValueError, match="`iterations` must be 1 unless an epoch is one batch"):
+        fitted(Digits(batch_size=100), iterations=2)
+
+
 def three_epochs(folder: str, **trainer: Any) -> KMeans:
     """Fit from a start with an empty cluster, which the centre a thousand away is."""
-    model, data = KMeans(in_shape=[1, 8, 8], num_clusters=5), Digits(batch_size=WHOLE)
+    model = KMeans(in_shape=[1, 8, 8], num_clusters=5, iterations=2)
+    data = Digits(batch_size=WHOLE)
     model.centres.data.copy_(torch.load(f"{folder}/start.pt", weights_only=True))
     model.started.fill_(True)
     silent(max_epochs=3, num_sanity_val_steps=0, **trainer).fit(model, data)

@@ -12,10 +12,16 @@ from paceline.lightning_modules.data.digits import Digits
 from paceline.lightning_modules.epoch_means import EpochMeans
 from paceline.lightning_modules.vae import VAE
 from paceline.lightning_modules.vae_networks import VAENetwork
-from paceline.lightning_modules.vae_objective import LatentWeight, PixelLikelihood
+from paceline.lightning_modules.vae_objective import (
+    LatentWeight,
+    PixelLikelihood,
+    coin_nll,
+    thrown_coins,
+)
 from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import nn
 from torch.distributions import Bernoulli, Normal
+from torch.nn import functional as F
 
 SMALL: dict[str, Any] = {"in_shape": [1, 3, 4], "hidden_sizes": [7], "code_size": 2}
 # The digits' files hold numbers from 0 to 16: the mean and deviation of their pixels, over 16.
@@ -137,6 +143,35 @@ def test_likelihoods_agree_with_those_of_torch(kind):
     )
     loss = likelihood.loss(said[0], target)
     torch.testing.assert_close(loss, -expected[0].mean(), rtol=1e-10, atol=0)
+
+
+@pytest.mark.parametrize("shape", [(3, 784), (2, 7), (1, 1)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 2e-6)])
+def test_loss_of_coins_and_its_gradient_agree_with_the_cross_entropy_of_torch(
+    shape, dtype, tolerance
+):
+    said = (20 * torch.randn(shape)).to(dtype)
+    said[0, 0] = -200.0  # its probability is 0 in float32
+    target, found, expected = torch.rand(shape).to(dtype), said.clone(), said.clone()
+    loss = coin_nll(found.requires_grad_(), target)
+    (3 * loss).backward()
+    total = F.binary_cross_entropy_with_logits(expected.requires_grad_(), target, reduction="sum")
+    (3 * total / len(said)).backward()
+    torch.testing.assert_close(loss, total / len(said), rtol=tolerance, atol=0)
+    torch.testing.assert_close(found.grad, expected.grad, rtol=tolerance, atol=tolerance)
+
+
+def test_loss_of_coins_is_as_fine_where_numbers_are_coarse():
+    said, target = torch.randn(3, 784).bfloat16(), torch.rand(3, 784)
+    expected = F.binary_cross_entropy_with_logits(said.float(), target, reduction="sum") / 3
+    torch.testing.assert_close(coin_nll(said, target), expected, rtol=1e-6, atol=0)
+
+
+def test_coins_of_any_number_come_from_the_generator_alone():
+    pixels = torch.rand(5, 7)
+    first, second = (thrown_coins(pixels, torch.Generator().manual_seed(3)) for _ in range(2))
+    assert torch.equal(first, second)
+    assert not torch.equal(first, thrown_coins(pixels, torch.Generator().manual_seed(4)))
 
 
 def test_default_deviation_makes_the_gaussian_loss_the_decks_squared_error():
