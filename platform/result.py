@@ -48,8 +48,8 @@ class RunResult:
             go_on: The command to go on with.
         """
         lines = [f"{self.name}: {self.status} in {self.seconds:.1f} s"]
-        lines += [f"  {name:<14}{_number(value)}" for name, value in sorted(self.metrics.items())]
-        lines += [f"  {name:<14}{value}" for name, value in self.extra.items() if _is_short(value)]
+        lines += [f"  {name:<13} {_number(value)}" for name, value in sorted(self.metrics.items())]
+        lines += [f"  {name:<13} {value}" for name, value in self.extra.items() if _is_short(value)]
         if self.checkpoint:
             lines.append(f"  checkpoint    {self.checkpoint}")
         if self.link:

@@ -111,7 +111,7 @@ def sweep_text(result: SweepResult, findings: Findings | None = None) -> str:
     ]
     if result.best is not None:
         lines.append(f"  best          trial {result.best['trial_id']}")
-        lines += [f"  {k:<14}{v:.4g}" for k, v in sorted(result.best["metrics"].items())]
+        lines += [f"  {k:<13} {v:.4g}" for k, v in sorted(result.best["metrics"].items())]
         lines += [f"    {k} = {format_value(v)}" for k, v in result.best["config"].items()]
         lines.append(f"  checkpoint    {result.best['checkpoint']}")
     lines += _told(findings) if findings else []
