@@ -8,11 +8,14 @@ that over h means nothing. Kinks: where a ReLU's input or a tie of max pooling l
 L has two slopes and the central difference is neither. An entry that disagrees is tried again with
 steps of a tenth and a hundredth; if its two slopes still differ there and backpropagation's lies
 between them, it is counted as a kink: its gradient is one that a subgradient method may take.
+
+A difference costs two passes, so not every entry of a network is compared: `sample_sizes` tells how
+many of each tensor are, and a seed which.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -20,7 +23,8 @@ from torch import Tensor, nn
 
 STEPS = (1e-5, 1e-6, 1e-7)  # near eps^(1/3), the best for central differences in float64
 TOLERANCE = 1e-4
-SMALL = 64  # of a tensor with at most so many entries all are checked
+SMALL, SAMPLE = 64, 24  # all entries of a tensor of up to 64, a sample of 24 of a larger one
+MOST, LEAST = 300, 2  # no more of all tensors together, but two of each
 _ROUNDING = 20 * torch.finfo(torch.float64).eps
 
 
@@ -71,11 +75,29 @@ def layers(tensors: list[Checked]) -> list[Checked]:
     return list(found.values())
 
 
-def chosen_entries(size: int, sample: int, generator: torch.Generator) -> list[int]:
-    """Flat indices to check: all of a small tensor, a random sample of a large one, in order."""
-    if size <= max(SMALL, sample):
+def sample_sizes(sizes: Sequence[int], entries: int | None = None) -> list[int]:
+    """How many entries of each tensor are checked.
+
+    Args:
+        sizes: Entries of each tensor.
+        entries: How many of each tensor that has more; default: all of a tensor of up to `SMALL`,
+            `SAMPLE` of a larger one, and where that is more than `MOST` together, an equal share of
+            those for each tensor, but at least `LEAST`.
+    """
+    if entries is not None:
+        return [min(size, entries) for size in sizes]
+    wanted = [size if size <= SMALL else SAMPLE for size in sizes]
+    share = max(wanted, default=0)
+    while share > LEAST and sum(min(number, share) for number in wanted) > MOST:
+        share -= 1
+    return [min(number, share) for number in wanted]
+
+
+def chosen_entries(size: int, number: int, generator: torch.Generator) -> list[int]:
+    """Flat indices of a random sample of a tensor's entries, in order; all where all are asked."""
+    if number == size:
         return list(range(size))
-    return sorted(torch.randperm(size, generator=generator)[:sample].tolist())
+    return sorted(torch.randperm(size, generator=generator)[:number].tolist())
 
 
 @torch.no_grad()
@@ -84,7 +106,7 @@ def check_gradients(
     gradients: Mapping[str, Tensor | None],
     loss: Callable[[], float],
     *,
-    sample: int = 24,
+    entries: int | None = None,
     seed: int = 0,
 ) -> Iterator[Checked]:
     """Compare each tensor's gradient with central differences, one tensor at a time.
@@ -93,20 +115,20 @@ def check_gradients(
         parameters: The tensors, float64, by name; each entry is moved and put back.
         gradients: What backpropagation found for them; None counts as 0.
         loss: The objective at the present values, the same at each call.
-        sample: Entries that are checked of a tensor with more than `SMALL`.
-        seed: Seed of that sample.
+        entries: See `sample_sizes`.
+        seed: Which entries of a tensor are checked where not all are.
 
     Yields:
         What was found for each tensor, in the order of `parameters`.
     """
     generator = torch.Generator().manual_seed(seed)
     here = loss()
-    for name, parameter in parameters.items():
+    numbers = sample_sizes([p.numel() for p in parameters.values()], entries)
+    for (name, parameter), number in zip(parameters.items(), numbers, strict=True):
         gradient = gradients[name]
         gradient = torch.zeros_like(parameter) if gradient is None else gradient
-        entries = chosen_entries(parameter.numel(), sample, generator)
-        found = Checked(name, parameter.numel(), len(entries))
-        for index in entries:
+        found = Checked(name, parameter.numel(), number)
+        for index in chosen_entries(parameter.numel(), number, generator):
             place = [int(i) for i in torch.unravel_index(torch.tensor(index), parameter.shape)]
             error, numeric = _compare(parameter, tuple(place), gradient, loss, here)
             if error is None:

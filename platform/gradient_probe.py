@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_leaves
 
 from .dry_run import SeenEnough, first_examples
 from .errors import UserError
-from .gradient_check import Checked, check_gradients, chosen_entries
+from .gradient_check import Checked, check_gradients, sample_sizes
 
 EXAMPLES = 4
 _DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
@@ -30,12 +30,12 @@ class GradientProbe(Callback):
     put back, so that the objective is a function of the parameters alone.
 
     Args:
-        sample: Entries that are checked of each large tensor.
+        sample: Entries that are checked of each tensor that has more; default: `sample_sizes`.
         seed: Seed of that sample, and of what the module draws.
         begin: Called with the entries, the tensors and the seconds that it will take.
     """
 
-    def __init__(self, sample: int, seed: int, begin: Callable[[int, int, float], None]):
+    def __init__(self, sample: int | None, seed: int, begin: Callable[[int, int, float], None]):
         self.sample, self.seed, self.begin = sample, seed, begin
         self.found: list[Checked] = []
         self.loss, self.examples = math.nan, 0
@@ -77,15 +77,13 @@ class GradientProbe(Callback):
                     name,
                     "take out what it draws from generators of its own or counts from call to call",
                 )
-            rng = torch.Generator()
-            counts = [chosen_entries(p.numel(), self.sample, rng) for p in learned.values()]
-            entries = sum(map(len, counts))
+            entries = sum(sample_sizes([p.numel() for p in learned.values()], self.sample))
             self.begin(entries, len(learned), 2 * entries * seconds)
 
             def value() -> float:
                 return float(objective())
 
-            checks = check_gradients(learned, gradients, value, sample=self.sample, seed=self.seed)
+            checks = check_gradients(learned, gradients, value, entries=self.sample, seed=self.seed)
             self.found = list(checks)
 
     def _objective(

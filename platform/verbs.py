@@ -71,7 +71,7 @@ _GO_ON = (
 _LOOK = (_RECIPE[1], *_CONFIG[:5])  # for verbs that build a recipe and run nothing
 _CHECK = (
     Flag("gradients", "compare every gradient with central differences", None, None),
-    Flag("entries", "entries that are checked of each large tensor; default 24", None, "INT"),
+    Flag("entries", "entries checked of each tensor that has more; default: up to 64", None, "INT"),
     *_LOOK,
 )
 _PREDICT = (Flag("invert", "turn light and dark of the pictures round", None, None),)

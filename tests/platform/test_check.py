@@ -7,8 +7,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from paceline.platform.gradient_check import TOLERANCE, check_gradients, chosen_entries, layers
+from paceline.lightning_modules.alexnet import ResponseNorm
+from paceline.platform.gradient_check import (
+    MOST,
+    TOLERANCE,
+    check_gradients,
+    chosen_entries,
+    layers,
+    sample_sizes,
+)
 from torch import nn
+from torch.nn import functional as F
 
 THEIRS = '''
 import torch
@@ -100,6 +109,50 @@ def theirs(run_command, monkeypatch: pytest.MonkeyPatch) -> str:
     )
     monkeypatch.delitem(sys.modules, "checked", raising=False)
     return "checked.yaml"
+
+
+def straight_through(norm: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """A response normalisation whose backward is that of the identity."""
+    return x + (_RESPONSE_NORM(norm, x) - x).detach()
+
+
+def constant_statistics(norm: nn.BatchNorm2d, x: torch.Tensor) -> torch.Tensor:
+    """A batch norm whose backward takes mean and variance for constants."""
+    var, mean = torch.var_mean(x.detach(), (0, 2, 3), correction=0)
+    return F.batch_norm(x, mean, var, norm.weight, norm.bias, eps=norm.eps)
+
+
+_RESPONSE_NORM = ResponseNorm.forward
+# Recipe, its flags, the normalisation in it, a broken one, a layer after the last of them.
+NORMALISED = {
+    "batch norm": (
+        ("resnet20-fashion-mnist", "--model.depth", 8, "--model.width", 4),
+        (nn.BatchNorm2d, constant_statistics),
+        "network.fc",
+    ),
+    "response norm": (
+        ("alexnet-fashion-mnist", "--model.channels", "[4,8,8,8,4]", "--model.hidden_sizes", "[8]"),
+        (ResponseNorm, straight_through),
+        "network.features.8",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", NORMALISED)
+def test_a_normalising_network_passes_and_with_a_wrong_backward_does_not(
+    run_command, monkeypatch: pytest.MonkeyPatch, kind: str
+):
+    words, (owner, broken), after = NORMALISED[kind]
+    words = ("check", *words, "--gradients", "--entries", 2, "--json")
+    right = run_command(*words)
+    assert right.code == 0, right.err
+    assert right.json["error"] <= TOLERANCE
+    monkeypatch.setattr(owner, "forward", broken)
+    wrong = run_command(*words)
+    assert (wrong.code, wrong.json["status"]) == (1, "differs")
+    errors = {layer["name"]: layer["error"] for layer in wrong.json["layers"]}
+    assert max(errors.values()) > 0.1
+    assert errors[after] <= TOLERANCE
 
 
 @pytest.mark.parametrize("recipe", ["mlp", "linear", "cnn1d-mnist1d"])
@@ -228,12 +281,21 @@ def test_gradients_that_are_missing_count_as_zero():
 
 def test_small_tensors_are_checked_whole_and_large_ones_by_a_seeded_sample():
     def chosen(size: int, seed: int) -> list[int]:
-        return chosen_entries(size, 24, torch.Generator().manual_seed(seed))
+        (number,) = sample_sizes([size])
+        return chosen_entries(size, number, torch.Generator().manual_seed(seed))
 
     assert chosen(64, 0) == list(range(64))
     assert len(set(chosen(65, 0))) == 24
     assert chosen(10_000, 1) == chosen(10_000, 1) != chosen(10_000, 2)
-    assert chosen_entries(100, 200, torch.Generator()) == list(range(100))
+    assert sample_sizes([1, 10, 100], 5) == [1, 5, 5]
+
+
+def test_many_tensors_share_the_entries_that_are_enough_for_all():
+    assert sample_sizes([64, 1000, 3]) == [64, 24, 3]
+    many = sample_sizes([64, 10_000, 3] * 20)
+    assert sum(many) <= MOST < sum(many) + 40  # one more of each of the 40 would be too many
+    assert many == [6, 6, 3] * 20
+    assert sample_sizes([64] * 500) == [2] * 500
 
 
 def test_a_layer_has_the_largest_error_of_its_tensors():
