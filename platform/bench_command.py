@@ -37,8 +37,8 @@ def bench_command(arguments: Arguments) -> Answer:
     if not found:
         rule = "recipes of which one convolves pictures"
         raise UserError(must("--recipes", rule, ",".join(recipes)), "", _reasons(left_out))
+    left_out |= add_accuracies(found, storage)
     measure_networks(found, batch=batch, rounds=rounds, tell=_tell)
-    add_accuracies(found, storage)
     networks = [network for _, network in found]
     line = fit_line([one.macs for one in networks], [one.seconds for one in networks])
     from .network_picture import draw  # matplotlib takes a while to import
@@ -68,7 +68,7 @@ def _chosen(given: str | None) -> list[str]:
 def told(networks: list[Network], line: Line | None, answer: dict[str, Any]) -> str:
     """What a person reads."""
     header = ("recipe", "model", "picture", "parameters", "multiply-adds")
-    header = (*header, "ms a picture", "GMAC/s", "accuracy", "run")
+    header = (*header, "ms a picture", "GMAC/s", "test accuracy", "run")
     lines = [
         table(header, [_cells(one) for one in networks], "<<<>>>>>"),
         "",
@@ -79,11 +79,11 @@ def told(networks: list[Network], line: Line | None, answer: dict[str, Any]) -> 
         slope = 1e12 * line.seconds_per_mac
         text = f"{1e3 * line.offset_s:.3g} ms + {slope:.3g} ms a GMAC, R^2 = {line.r2:.3f}"
         lines.append(f"  line          {text}")
-    missing = sum(one.accuracy is None for one in networks)
+    missing = [one.recipe for one in networks if one.accuracy is None]
     if missing:
-        lines.append(
-            f"  accuracy      left out for {missing} network(s) without a run of their own"
-        )
+        shown = "left out" if len(missing) == len(networks) else f"left out for {len(missing)}"
+        get = f"paceline fit {missing[0]} --name NAME, then paceline test NAME"
+        lines.append(f"  accuracy      {shown}: no tested run; to get one: {get}")
     lines += [f"  left out      {name}: {why}" for name, why in answer["left_out"].items()]
     return "\n".join([*lines, f"  picture       {answer['picture']}"])
 

@@ -28,9 +28,10 @@ from .config import Config, load
 from .errors import PacelineError
 from .home import names, read_state, run_folder
 from .inspect_command import inspect_config
+from .tracking_search import search_runs
 from .trainer_context import flushed_denormals, quiet
 
-ACCURACY = "val/accuracy"
+ACCURACY = "test/accuracy"
 
 
 @dataclass
@@ -46,8 +47,9 @@ class Network:
         macs: Multiply-adds of one picture.
         seconds: Time of one picture, the median over rounds.
         spread: Half of the distance between the rounds' quartiles, in seconds.
-        accuracy: Best `val/accuracy` of the runs of this recipe with this very model; None: no run.
-        run: Name of the run that has it.
+        accuracy: `test/accuracy` of the newest run of this recipe with this very model and data
+            that has been tested; None: there is none.
+        run: Name of that run.
     """
 
     recipe: str
@@ -152,24 +154,46 @@ def _seconds(model: nn.Module, x: Tensor) -> float:
     return seconds / passes
 
 
-def add_accuracies(found: Sequence[tuple[Config, Network]], storage: str | None = None) -> None:
-    """Write into each network the best accuracy that a run of it reached.
+def add_accuracies(
+    found: Sequence[tuple[Config, Network]], storage: str | None = None
+) -> dict[str, str]:
+    """Write into each network what its newest tested run reached, as the run's record has it.
+
+    Not the best one: who chooses among runs by the test set measures it no more.
 
     Args:
         found: What `find_networks` returned.
         storage: Folder of runs; default under the home.
+
+    Returns:
+        Store -> why it could not be asked.
     """
     by_recipe = {network.recipe: (config, network) for config, network in found}
-    for name in names(storage):
+    tested: dict[str, dict[str, float]] = {}  # store -> run id -> accuracy
+    failed: dict[str, str] = {}
+    for name in names(storage):  # the newest first
         with contextlib.suppress(PacelineError, OSError, KeyError, TypeError, ValueError):
             state = read_state(name, storage)
             source = state.get("best") or state  # a sweep stands for its best trial
-            value = (source.get("metrics") or {}).get(ACCURACY)
             file = source.get("config_file") or str(run_folder(name, storage) / "config.yaml")
             values, _ = config_file.read(Path(file))
             config, network = by_recipe[str(state.get("recipe") or values.get("recipe"))]
-            if value is not None and _is_same(config, values) and value > (network.accuracy or 0):
-                network.accuracy, network.run = float(value), name
+            if network.accuracy is None and _is_same(config, values):
+                uri = str(state["tracking_uri"])
+                if uri not in tested:
+                    tested[uri] = _tested(uri, failed)
+                network.accuracy, network.run = tested[uri][source["run_id"]], name
+    return failed
+
+
+def _tested(uri: str, failed: dict[str, str]) -> dict[str, float]:
+    """Run id -> accuracy of the tested runs of a store; none where it does not answer."""
+    try:
+        runs = search_runs(uri, f"metrics.`{ACCURACY}` >= 0")
+    except PacelineError as error:
+        failed[uri] = error.what
+        return {}
+    return {run.info.run_id: run.data.metrics[ACCURACY] for run in runs}
 
 
 def _is_same(config: Config, values: dict[str, Any]) -> bool:

@@ -14,7 +14,7 @@ _LARGEST = 1800.0  # area of the blob of the network with the most parameters, i
 
 
 def draw(networks: Sequence[Network], line: Line | None) -> Figure:
-    """Time over multiply-adds, and beside it accuracy, where a run has one.
+    """Time over multiply-adds, and beside it the accuracy of those that have a tested run.
 
     Args:
         networks: Measured networks, at least one.
@@ -36,7 +36,7 @@ def draw(networks: Sequence[Network], line: Line | None) -> Figure:
         times.plot(x[y > 0], y[y > 0], color="gray", linestyle="--", label=label)
     if known:
         _blobs(panels[0], known, [100 * (one.accuracy or 0) for one in known], colours, area)
-        panels[0].set(ylabel="validation accuracy, %", title="accuracy over cost")
+        panels[0].set(ylabel="test accuracy, %", title="accuracy over cost")
     for data, colour in colours.items():
         times.scatter([], [], color=colour, alpha=0.5, label=data)
     for size in (size for size in (1e5, 1e6, 1e7, 1e8) if size <= largest):

@@ -31,42 +31,59 @@ def test_networks_are_timed_and_drawn_over_their_cost(run_command):
     with Image.open("networks.png") as picture:
         assert picture.width > 800
     told = run_command("bench", "networks", "--recipes", TWO, "--rounds", 1, "--output", "x.png")
-    assert "accuracy      left out for 2 network(s) without a run of their own" in told.out
+    assert "accuracy      left out: no tested run; to get one: paceline fit lenet-mnist" in told.out
     assert Path("x.png").exists()
 
 
-def state(folder: Path, name: str, accuracy: float, changes: dict | None = None) -> None:
-    """What a run of `cnn-fashion-mnist` leaves behind."""
-    config = load("cnn-fashion-mnist", {k: (v, f"--{k}") for k, v in (changes or {}).items()})
-    (folder / name).mkdir(parents=True)
-    (folder / name / "config.yaml").write_text(config.text())
-    told = {"name": name, "run_id": "1", "status": "finished", "tracking_uri": ""}
-    told |= {"kind": "fit", "recipe": config.recipe, "metrics": {"val/accuracy": accuracy}}
-    write_state(folder / name, told)
+SHORT = ("--trainer.max_epochs", 1, "--trainer.limit_train_batches", 2)
+SHORT = (*SHORT, "--trainer.limit_val_batches", 1, "--trainer.limit_test_batches", 2)
 
 
-def test_accuracies_are_those_of_runs_of_the_same_network_on_the_same_data(
+def test_accuracies_are_those_of_tested_runs_of_the_same_network_on_the_same_data(run_command):
+    recipe = "lenet-mnist"
+
+    def run(name: str, *changes: object, tested: bool = True) -> float:
+        answer = run_command("fit", recipe, "--name", name, *SHORT, *changes, "--json")
+        assert answer.code == 0, answer.err
+        if not tested:
+            return 0.0
+        answer = run_command("test", name, "--json")
+        assert answer.code == 0, answer.err
+        return answer.json["metrics"]["test/accuracy"]
+
+    run("older")
+    accuracy = run("newer", "--optimizer.lr", 0.01)
+    run("wider", "--model.channels", "[8, 16]")
+    run("untested", tested=False)
+    found, left_out = find_networks(TWO.split(","))
+    assert left_out == {}
+    assert add_accuracies(found) == {}
+    lenet, cnn = (network for _, network in found)
+    assert (lenet.accuracy, lenet.run) == (pytest.approx(accuracy), "newer")
+    assert (cnn.accuracy, cnn.run) == (None, None)
+    lenet.seconds = cnn.seconds = 0.001
+    labels = [axes.get_ylabel() for axes in draw([lenet, cnn], None).axes]
+    assert labels == ["test accuracy, %", "milliseconds a picture, CPU"]
+    told = run_command("bench", "networks", "--recipes", TWO, "--rounds", 1)
+    assert "accuracy      left out for 1: no tested run; to get one: paceline fit cnn" in told.out
+    assert f"{accuracy:.2%}  newer" in told.out
+
+
+def test_a_run_whose_record_is_gone_or_whose_state_is_broken_has_no_accuracy(
     paceline_home: Path, tmp_path: Path
 ):
     runs = tmp_path / "runs"
-    state(runs, "worse", 0.90)
-    state(runs, "wider", 0.95, {"model.channels": [64, 64]})
-    state(runs, "easier", 0.99, {"data.class_path": "mnist"})
-    state(runs, "good", 0.91, {"optimizer.lr": 0.01})  # the newest is looked at first
-    (runs / "broken").mkdir()
+    for name in ("gone", "broken"):
+        (runs / name).mkdir(parents=True)
     (runs / "broken" / "run.json").write_text("{")
-    found, left_out = find_networks(TWO.split(","))
-    add_accuracies(found, str(runs))
-    assert left_out == {}
-    assert [(one.accuracy, one.run) for _, one in found] == [(None, None), (0.91, "good")]
-    networks = [one for _, one in found]
-    for one in networks:
-        one.seconds = 0.001
-    figure = draw(networks, None)
-    assert [axes.get_ylabel() for axes in figure.axes] == [
-        "validation accuracy, %",
-        "milliseconds a picture, CPU",
-    ]
+    config = load("lenet-mnist")
+    (runs / "gone" / "config.yaml").write_text(config.text())
+    told = {"name": "gone", "run_id": "1", "status": "finished", "recipe": "lenet-mnist"}
+    write_state(runs / "gone", told | {"tracking_uri": "http://127.0.0.1:9"})
+    found, _ = find_networks(["lenet-mnist"])
+    left_out = add_accuracies(found, str(runs))
+    assert found[0][1].accuracy is None
+    assert list(left_out) == ["http://127.0.0.1:9"]
 
 
 def test_the_line_is_that_of_least_squares():
