@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from .blocks import losses
 from .blocks.checks import require, require_one_of
 from .blocks.regularizers import REGULARIZERS, elastic_net, l1, l2, regularized_weights
+from .epoch_means import EpochMeans, KeepsEpochMeans
 from .exact_resume import ExactResume
 from .first_convolution import feature_maps, first_convolution
 from .lean_step import LeanStep, channels_last
@@ -33,7 +34,7 @@ Regularizer = Literal["none", "l1", "l2", "elastic_net"]
 Batch = tuple[Tensor, Tensor]
 
 
-class Classifier(LeanStep, ExactResume, pl.LightningModule):
+class Classifier(LeanStep, KeepsEpochMeans, ExactResume, pl.LightningModule):
     """Learns to give the correct class the highest score.
 
     Batches are (x, labels): x float, shaped as the network takes it, labels int64 (B,), or class
@@ -87,7 +88,8 @@ class Classifier(LeanStep, ExactResume, pl.LightningModule):
         self.loss, self.margin, self.label_smoothing = loss, margin, label_smoothing
         self.regularizer, self.regularizer_weight = regularizer, regularizer_weight
         self.l2_share = l2_share
-        self._training = self._evaluation = Tally(num_classes, torch.device("cpu"))
+        self._training = EpochMeans(["loss"])
+        self._evaluation = Tally(num_classes, torch.device("cpu"))
         self._examples: Batch | None = None  # the first batch of the latest evaluation
         self._wrongest = Wrongest()
 
@@ -133,17 +135,13 @@ class Classifier(LeanStep, ExactResume, pl.LightningModule):
         loss = self.training_loss(x, labels)
         if self.regularizer_weight:
             loss = loss + self.regularizer_weight * self.penalty()
-        self._training.add_loss(loss, len(labels))
+        self._training.add(len(labels), loss)
         self.log_step({"train/loss_step": loss})
         return loss
 
-    def on_train_epoch_start(self) -> None:
-        """Start counting."""
-        self._training = Tally(self.num_classes, self.device)
-
     def on_train_epoch_end(self) -> None:
         """Log the epoch's mean objective and the learning rate."""
-        self.log("train/loss", self._mean_loss(self._training), sync_dist=True)
+        self._log_means("train", self._training)
         self.log("lr", self.trainer.optimizers[0].param_groups[0]["lr"], sync_dist=True)
 
     def _start_evaluation(self) -> None:
@@ -160,20 +158,13 @@ class Classifier(LeanStep, ExactResume, pl.LightningModule):
 
     def _finish_evaluation(self, stage: str) -> None:
         tally = self._evaluation
-        loss = self._mean_loss(tally)
+        count = torch.tensor(float(tally.count), device=tally.loss.device)
+        # Over the examples of all ranks, whose shares may differ by one.
+        total = self._sum_over_ranks(torch.stack((tally.loss, count)))
         tally.confusion = self._sum_over_ranks(tally.confusion)
         counts = tally.confusion.view(tally.shape)
-        self.log(f"{stage}/loss", loss, sync_dist=True)
+        self.log(f"{stage}/loss", total[0] / total[1], sync_dist=True)
         self.log(f"{stage}/accuracy", counts.trace() / counts.sum(), sync_dist=True)
-
-    def _mean_loss(self, tally: Tally) -> Tensor:
-        """Mean over the examples of all ranks, whose shares may differ by one."""
-        count = torch.tensor(float(tally.count), device=tally.loss.device)
-        total = self._sum_over_ranks(torch.stack((tally.loss, count)))
-        return total[0] / total[1]
-
-    def _sum_over_ranks(self, values: Tensor) -> Tensor:
-        return self.trainer.strategy.reduce(values, reduce_op="sum")  # pyright: ignore[reportReturnType] (a tensor for a tensor)
 
     def on_validation_epoch_start(self) -> None:
         """Start counting."""

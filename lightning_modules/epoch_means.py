@@ -35,7 +35,9 @@ class EpochMeans:
 
     def add(self, size: int, *losses: Tensor) -> None:
         """Count the mean losses of `size` examples, each a scalar, in the order of the names."""
-        row = torch.stack(losses).detach().float()  # (names,)
+        # Stacking costs as much as all the rest; most rules have one loss.
+        row = losses[0].reshape(1) if len(losses) == 1 else torch.stack(losses)
+        row = row.detach().float()  # (names,)
         self._sums = self._sums.to(row.device).add(row, alpha=size)
         self._count += size
 
@@ -48,6 +50,10 @@ class EpochMeans:
         count = self._sums.new_tensor([float(self._count)])
         total = sum_over_ranks(torch.cat((self._sums, count)))
         return dict(zip(self.names, total[:-1] / total[-1], strict=True))
+
+    def sum(self, name: str) -> Tensor:
+        """The sum of a loss over the examples of this process, a scalar."""
+        return self._sums[self.names.index(name)]
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint in the middle of an epoch must keep."""

@@ -132,7 +132,7 @@ class Perceptron(Classifier):
         """Log the epoch's mean objective, its mistakes and the learning rate."""
         super().on_train_epoch_end()
         one_mistake = (1 - self.low) ** 2 / 2
-        mistakes = self._sum_over_ranks(self._training.loss) / one_mistake
+        mistakes = self._sum_over_ranks(self._training.sum("loss")) / one_mistake
         self.log("train/mistakes", mistakes.round(), sync_dist=True)
 
     def figures(self) -> dict[str, Figure]:

@@ -1,4 +1,4 @@
-"""What a classifier counts over an epoch: its loss, and which class was taken for which.
+"""What a classifier counts over an evaluation: its loss, and which class was taken for which.
 
 K classes, B batch.
 """
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 class Tally:
-    """Sums over an epoch. They stay on the device: reading one would stall it at every batch.
+    """Sums over an evaluation. They stay on the device: reading one would stall it at every batch.
 
     Args:
         num_classes: K.

@@ -4,8 +4,10 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from paceline.lightning_modules.blocks.regularizers import elastic_net, l1, l2
+from paceline.lightning_modules.data.points import Points
 from paceline.lightning_modules.mlp import MLP
 from pytorch_lightning import Trainer
+from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers.logger import Logger
 from sklearn.metrics import accuracy_score, confusion_matrix
 from torch.nn import functional as F
@@ -111,6 +113,37 @@ def test_train_loss_is_the_mean_over_examples_and_not_over_batches(model, traine
     trainer.fit(model, loader(), loader())
     expected = sum(loss * size for loss, size in losses) / 50
     assert trainer.callback_metrics["train/loss"].item() == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:Checkpoint directory")  # both runs keep theirs in one folder
+def test_epoch_resumed_in_its_middle_has_the_metrics_of_the_uninterrupted_one(tmp_path):
+    def run(ckpt_path: str | None = None) -> tuple[MLP, dict[str, torch.Tensor]]:
+        pl.seed_everything(3, verbose=False)
+        model = MLP(2, 2, hidden_sizes=[4], dropout=0.2)
+        model.configure_optimizers = lambda: torch.optim.SGD(model.parameters(), lr=0.1)
+        trainer = Trainer(
+            max_epochs=1,
+            accelerator="cpu",
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            callbacks=[ModelCheckpoint(tmp_path, "{step}", every_n_train_steps=7, save_top_k=-1)],
+        )
+        data = Points("moons", batch_size=16)  # 300 points in 19 batches, the last one of 12
+        trainer.fit(model, data, ckpt_path=ckpt_path, weights_only=True)
+        return model, dict(trainer.callback_metrics)
+
+    whole, metrics = run()
+    torch.manual_seed(99)
+    resumed, later = run(str(tmp_path / "step=7.ckpt"))
+    assert torch.equal(
+        torch.cat([*map(torch.flatten, whole.parameters())]),
+        torch.cat([*map(torch.flatten, resumed.parameters())]),
+    )
+    assert {"train/loss", "val/loss", "val/accuracy", "lr"} <= set(metrics)
+    assert metrics == later
+    content = torch.load(tmp_path / "step=7.ckpt", weights_only=True)
+    assert content["epoch_means"]["count"] == 7 * 16
 
 
 @pytest.mark.parametrize(
