@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 Algorithm = Literal["lloyd", "mini_batch"]
 Start = Literal["k-means++", "random"]
 NUM_EXAMPLES = 2000  # of the latest evaluation, for pictures
-REST = 1e-6  # a step that is shorter, of centres about as long as 1, is rounding
+REST = 1e-5  # a step that is shorter, of centres about as long as 1, is rounding
 
 
 class KMeans(LeanStep, ExactResume, pl.LightningModule):
@@ -145,9 +145,7 @@ class KMeans(LeanStep, ExactResume, pl.LightningModule):
         rule = "1 unless an epoch is one batch"
         require(self.trainer.num_training_batches == 1, "iterations", rule, self.iterations)
         if self.trainer.world_size == 1:
-            found = lloyd(points, self.centres, self.iterations - 1)
-            self.centres.copy_(found.centres)
-            self.trainer.should_stop |= found.converged
+            self.centres.copy_(lloyd(points, self.centres, self.iterations - 1).centres)
             return
         for _ in range(self.iterations - 1):
             sums = EpochSums(self.centres)
