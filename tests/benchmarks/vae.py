@@ -11,6 +11,7 @@ mirror, Adam at 1e-3, batches of 128, grey MNIST) with the same seed and threads
 - `tuned`: a loop over float tensors in memory with the cross entropy of logits, fused Adam and
   `index_select`.
 
+The matrix products of these steps alone are timed as well, `products`: no side can be faster.
 Measured is each epoch's training part, from before its first batch until after its last. Rounds
 alternate the order, and each round trains anew. All sides end at the same test loss (nats a
 picture) up to noise, which is printed.
@@ -35,6 +36,7 @@ from typing import Any
 import numpy as np
 import torch
 from measuring.ours import fit_seconds
+from measuring.products import linear_products, products_seconds
 from paceline.lightning_modules.data.samples import Samples
 from paceline.platform.config import load
 from paceline.platform.training import prepare
@@ -166,6 +168,14 @@ def tutorial(training: Samples, test: Tensor, epochs: int, precision: str) -> Me
     return Measured(seconds, negative_elbo(model, test))
 
 
+def products(steps: int) -> float:
+    """Seconds of the products of so many steps."""
+    shapes = linear_products(BATCH_SIZE, 784, 400, is_first=True)
+    for inputs, outputs in ((400, 2 * CODE_SIZE), (CODE_SIZE, 400), (400, 784)):
+        shapes += linear_products(BATCH_SIZE, inputs, outputs)
+    return products_seconds(shapes, steps)
+
+
 def measure(rounds: int, epochs: int, precision: str) -> dict[str, object]:
     """Alternate the three sides and give the ratios of their speeds, round by round."""
     data: Any = prepare(load("vae-mnist")).data
@@ -185,7 +195,8 @@ def measure(rounds: int, epochs: int, precision: str) -> dict[str, object]:
         "rounds": rounds,
         "samples_per_second": {
             name: round(len(training) / statistics.median(s)) for name, s in best.items()
-        },
+        }
+        | {"products": round(200 * BATCH_SIZE / products(200))},
         "test_loss_nats": {
             name: round(statistics.fmean(m.loss for m in measured), 2)
             for name, measured in runs.items()
