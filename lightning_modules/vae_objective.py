@@ -79,8 +79,8 @@ class PixelLikelihood:
 def thrown_coins(pixels: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """1 with the probability that a pixel tells, else 0.
 
-    Sixteen bits a coin, four coins a draw: a quarter of the time that a draw for each would take.
-    A probability is met within 2^-16, and 0 and 1 exactly.
+    Sixteen bits a coin, so that one draw of the generator serves four. A probability is met within
+    2^-16, and 0 and 1 exactly.
 
     Args:
         pixels: Probabilities, of any shape.
@@ -93,7 +93,7 @@ def thrown_coins(pixels: Tensor, generator: torch.Generator | None = None) -> Te
 
 
 def coin_nll(logits: Tensor, target: Tensor) -> Tensor:
-    """`bernoulli_nll` in half its time: value and gradient in one pass, and few logarithms.
+    """`bernoulli_nll` with value and gradient in one pass, and few logarithms.
 
     With s the logistic function of a logit l, the loss of a coin that shows x is
     max(l, 0) - l x - log max(s, 1 - s), and its gradient s - x. The logarithms are added up as that

@@ -48,7 +48,7 @@ def reparameterize(mean: Tensor, log_variance: Tensor, noise: Tensor) -> Tensor:
 def draw_with_kl(mean: Tensor, log_variance: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
     """`reparameterize` and the mean `gaussian_kl` at once, with their gradient in one pass.
 
-    Codes are short: what they cost a training step is the number of calls, and this makes a third.
+    Codes are short: what they cost a training step is the number of calls, and this makes fewer.
 
     Args:
         mean: (B, Z).
