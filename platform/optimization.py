@@ -209,7 +209,9 @@ def _with_schedule(model: LightningModule, made: Optimizer, schedule: Spec | Non
     asked = []
 
     def total_steps() -> float:
-        steps = model.trainer.estimated_stepping_batches
+        # A module whose steps are no batches knows how often it moves its schedules.
+        own = getattr(model, "num_schedule_steps", None)
+        steps = own() if own else model.trainer.estimated_stepping_batches
         asked.append(True)
         if model.trainer.ckpt_path:
             # Lightning made the loader to count its batches, before it read where the checkpoint

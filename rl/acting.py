@@ -65,6 +65,7 @@ class Environments:
         self._return = np.zeros(vector.num_envs)
         self._length = np.zeros(vector.num_envs, int)
         self.observations = np.array(self._told(lambda: vector.reset(seed=seed)[0]))
+        self._check(np.zeros(len(self)), self.observations)
 
     def __len__(self) -> int:
         """N."""
@@ -80,18 +81,27 @@ class Environments:
             EnvironmentFailed: An environment raised or returned NaN: named with seed and step.
         """
         before, is_real = self.observations, ~self._begins
+        self.num_steps += 1
         actions = np.asarray(actions)
         after, rewards, terminated, truncated, infos = self._told(lambda: self.vector.step(actions))
-        self.num_steps += 1
         ended = terminated | truncated
         self.observations = last = np.array(after)
         if ended.any() and self.mode is not AutoresetMode.NEXT_STEP:
             self.observations, last = self._begun_anew(last, ended, infos)
         self._begins = ended if self.mode is AutoresetMode.NEXT_STEP else self._none
         steps = Steps(before, actions, rewards, last, terminated, truncated, is_real)
-        self._check(steps)
+        self._check(rewards, last)
+        if self.observations is not last:
+            self._check(rewards, self.observations)
         self._count(steps)
         return steps
+
+    def begin_anew(self) -> None:
+        """Begin an episode in each; those under way are dropped and counted nowhere."""
+        self.observations = np.array(self._told(lambda: self.vector.reset()[0]))
+        self._check(np.zeros(len(self)), self.observations)
+        self._begins = self._none
+        self._return, self._length = np.zeros(len(self)), np.zeros(len(self), int)
 
     def _begun_anew(self, after: NDArray, ended: NDArray, infos: dict) -> tuple[NDArray, NDArray]:
         """What to act on next, and what really came after the last action."""
@@ -115,15 +125,16 @@ class Environments:
         self._return[ended] = 0.0
         self._length[ended] = 0
 
-    def _check(self, steps: Steps) -> None:
+    def _check(self, rewards: NDArray, observations: NDArray) -> None:
         """NaN and infinity in a sum show in the sum."""
-        if np.isfinite(steps.rewards.sum() + steps.next_observations.sum()):
-            return
-        flat = steps.next_observations.reshape(len(self), -1)
-        bad = ~(np.isfinite(steps.rewards) & np.isfinite(flat).all(1))
+        with np.errstate(over="ignore", invalid="ignore"):
+            if np.isfinite(rewards.sum() + observations.sum()):
+                return
+        flat = observations.reshape(len(self), -1)
+        bad = ~(np.isfinite(rewards) & np.isfinite(flat).all(1))
         if bad.any():
             number = int(np.flatnonzero(bad)[0])
-            what = f"reward {steps.rewards[number]}, observation {steps.next_observations[number]}"
+            what = f"reward {rewards[number]}, observation {observations[number]}"
             raise EnvironmentFailed(f"{self._place(number)} must return numbers, but gave {what}.")
 
     def state_dict(self) -> dict[str, Any]:

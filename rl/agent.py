@@ -12,6 +12,7 @@ Lightning's count of steps counts environment steps here, over all processes: th
 from __future__ import annotations
 
 import time
+import warnings
 from typing import Any
 
 import numpy as np
@@ -116,8 +117,10 @@ class ActsInEnvironments(PlaysEpisodes):
         super().on_train_start()
         seed = torch.initial_seed()
         rank, count = self.global_rank, self.num_environments
-        self.chance = np.random.default_rng(derive_seed("exploration", seed, rank))
-        start = derive_seed("environments", seed, rank) % 2**31
+        # What a resumed run has no state of must not go through the same chances again.
+        which = (rank, self.env_steps) if self.env_steps else (rank,)
+        self.chance = np.random.default_rng(derive_seed("exploration", seed, *which))
+        start = derive_seed("environments", seed, *which) % 2**31
         name = self.maker.environment
         self.environments = Environments(self.maker.several(count), start, name)
         stride = count * self.trainer.world_size
@@ -125,11 +128,12 @@ class ActsInEnvironments(PlaysEpisodes):
         require(self.chunk_steps % stride == 0, "chunk_steps", rule, self.chunk_steps)
         waiting, self._waiting = self._waiting, None
         # The first process writes checkpoints; the others go on from their own seeds.
-        waiting = waiting if self.trainer.is_global_zero else None
+        if not self.trainer.is_global_zero:
+            waiting, self._finished = None, []
         if waiting is not None:
             self.chance.bit_generator.state = waiting["chance"]
             self.environments.load_state_dict(waiting["environments"])
-        self._begin_learning(derive_seed("learning", seed, rank), waiting)
+        self._begin_learning(derive_seed("learning", seed, *which), waiting)
 
     def _begin_learning(self, seed: int, waiting: dict[str, Any] | None) -> None:
         """Called when the environments are open.
@@ -187,12 +191,23 @@ class ActsInEnvironments(PlaysEpisodes):
         self._finished += self.environments.episodes
         self.environments.episodes = []
 
+    def num_schedule_steps(self) -> float:
+        """Environment steps of the run, which learning-rate schedules of steps count here."""
+        most_epochs, most_steps = self.trainer.max_epochs, self.trainer.max_steps
+        by_epochs = np.inf if most_epochs in (None, -1) else most_epochs * self.epoch_steps
+        return min(by_epochs, np.inf if most_steps == -1 else most_steps)
+
     def log_acting(self) -> None:
         """`train/episode_return`, `train/episode_length` and `train/steps_per_second`."""
-        if self._finished:
-            returns, lengths = zip(*self._finished, strict=True)
-            self.log("train/episode_return", float(np.mean(returns)), sync_dist=True)
-            self.log("train/episode_length", float(np.mean(lengths)), sync_dist=True)
+        # All processes log or none does, whichever of them finished an episode.
+        sums = [len(self._finished), *np.sum(self._finished, axis=0)] if self._finished else [0] * 3
+        told: Any = torch.tensor(sums, dtype=torch.float64).float().to(self.device)
+        if self.trainer.world_size > 1:
+            told = self.trainer.strategy.reduce(told, reduce_op="sum")
+        count, total, length = told.tolist()
+        if count:
+            self.log("train/episode_return", total / count, rank_zero_only=True)
+            self.log("train/episode_length", length / count, rank_zero_only=True)
         # Time is no function of the seed, so it is no metric that callbacks compare.
         steps, start = self._since
         speed = (self.env_steps - steps) / (time.perf_counter() - start)
@@ -215,6 +230,27 @@ def discrete_task(maker: Maker) -> tuple[Space, int]:
     rule = "one whose actions are numbered from 0"
     require(int(actions.start) == 0, "environment", rule, maker.environment)  # pyright: ignore[reportAttributeAccessIssue]
     return observations, int(actions.n)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def move_schedules(trainer: Any, num_steps: int, interval: str) -> None:
+    """Move learning-rate schedules, which Lightning leaves to a module that optimizes by itself.
+
+    Args:
+        trainer: Has them.
+        num_steps: How far.
+        interval: Which of them: those that count a `step` or an `epoch`.
+    """
+    with warnings.catch_warnings():
+        # Before learning starts the optimizer has made no step, which torch warns of.
+        warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
+        for schedule in (
+            c.scheduler for c in trainer.lr_scheduler_configs if c.interval == interval
+        ):
+            left = getattr(schedule, "total_steps", np.inf) - schedule.last_epoch
+            if (count := min(num_steps, left)) >= 1:
+                # Those that count steps say their rate for any step, without those before.
+                schedule.last_epoch += count - 1
+                schedule.step()
 
 
 def average_over_ranks(trainer: Any, tensors: list[Tensor]) -> None:

@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..lightning_modules.blocks.activations import Activation
+from ..lightning_modules.blocks.checks import require
 from ..lightning_modules.blocks.initializers import WeightInit
 from ..lightning_modules.exact_resume import ExactResume
 from ..lightning_modules.lean_step import LeanStep
-from .agent import ActsInEnvironments, average_over_ranks
+from .agent import ActsInEnvironments, average_over_ranks, move_schedules
 from .bare_steps import bare_step, clip_norm
 from .dqn_settings import check_settings
 from .exploration import Exploration, explorer
@@ -158,6 +159,7 @@ class DQN(LeanStep, ActsInEnvironments, ExactResume, pl.LightningModule):
         self.example_input_array = torch.from_numpy(np.zeros((2, *shape), dtype))
         self.memory: Memory | None = None  # while training
         self._sums, self._num_noted = torch.zeros(len(SUMS)), 0
+        self._learning_starts = learning_starts
 
     def forward(self, observations: Tensor) -> Tensor:
         """q(s, a): observations (B, *O) to (B, A)."""
@@ -178,7 +180,7 @@ class DQN(LeanStep, ActsInEnvironments, ExactResume, pl.LightningModule):
     def training_step(self, batch: Tensor, batch_idx: int) -> None:
         """Act and learn for a chunk of environment steps."""
         settings, stride = self.hparams, self.num_environments * self.trainer.world_size
-        every, starts = settings["train_every"], settings["learning_starts"]
+        every, starts = settings["train_every"], self._learning_starts
         start = self.env_steps
         for before in range(start, start + self.chunk_steps, stride):
             self._act(before)
@@ -186,9 +188,14 @@ class DQN(LeanStep, ActsInEnvironments, ExactResume, pl.LightningModule):
             rounds = max(now - starts, 0) // every - max(before - starts, 0) // every
             if rounds:
                 self._learn(rounds * settings["gradient_steps"], now)
-            if now // settings["target_update_every"] > before // settings["target_update_every"]:
-                self._follow(settings["tau"])
+            period = settings["target_update_every"]
+            if times := now // period - before // period:
+                self._follow(1 - (1 - settings["tau"]) ** times)
         self.count_steps(self.chunk_steps // self.trainer.world_size)
+        move_schedules(self.trainer, self.chunk_steps, "step")
+        # Not at the epoch's end, which a run resumed there goes through again.
+        if batch_idx + 1 == self.trainer.num_training_batches:
+            move_schedules(self.trainer, 1, "epoch")
 
     def _act(self, step: int) -> None:
         """One step of all environments, remembered."""
@@ -205,6 +212,7 @@ class DQN(LeanStep, ActsInEnvironments, ExactResume, pl.LightningModule):
         for number, (batch, places, weights) in enumerate(drawn):
             if self.device.type != "cpu":
                 batch = Transitions(*(field.to(self.device) for field in batch))
+                weights = None if weights is None else weights.to(self.device)
             values, targets = self._update(batch, weights)
             if places is not None:
                 self.memory.reconsider(places, (values - targets).cpu())
@@ -237,14 +245,28 @@ class DQN(LeanStep, ActsInEnvironments, ExactResume, pl.LightningModule):
         optimizer: Any = self.optimizers(use_pl_optimizer=False)
         self._optimizer_step = bare_step(optimizer)
         assert self.environments is not None
+        rule = "32-true, in which DQN computes its gradient"
+        require(
+            self.trainer.precision == "32-true", "trainer.precision", rule, self.trainer.precision
+        )
         self.memory = make_memory(self.hparams, self.environments, seed)
+        starts, processes = self.hparams["learning_starts"], self.trainer.world_size
+        least = (self.hparams["n_step"] + 1) * len(self.environments) * processes
+        rule = f"at least {least}, so that each process has something to learn from"
+        require(starts >= least, "learning_starts", rule, starts)
+        # Who resumes without the memory of all processes has to fill it again before learning.
+        complete = waiting is not None and "replay" in waiting["memory"] and processes == 1
+        self._learning_starts = starts if complete else self.env_steps + starts
         if waiting is not None:
             self.memory.load_state_dict(waiting["memory"])
+            if processes == 1:
+                self._sums, self._num_noted = waiting["sums"].to(self.device), waiting["num_noted"]
 
     def _acting_state(self) -> dict[str, Any]:
         if self.memory is None:
             return {}
-        return {"memory": self.memory.state_dict(with_replay=self.hparams["save_replay"])}
+        memory = self.memory.state_dict(with_replay=self.hparams["save_replay"])
+        return {"memory": memory, "sums": self._sums.clone(), "num_noted": self._num_noted}
 
     @torch.no_grad()
     def _follow(self, tau: float) -> None:

@@ -29,6 +29,10 @@ def check_settings(settings: Mapping[str, Any]) -> None:
     batch = settings["batch_size"]
     rule = f"at least batch_size ({batch})"
     require(settings["buffer_size"] >= batch, "buffer_size", rule, settings["buffer_size"])
+    # So many come at once where all episodes end in one step.
+    most = settings["n_step"] * settings["num_environments"]
+    rule = f"at least n_step times num_environments ({most})"
+    require(settings["buffer_size"] >= most, "buffer_size", rule, settings["buffer_size"])
     # So long it takes until each environment has a transition to give.
     least = max(batch, (settings["n_step"] + 1) * settings["num_environments"])
     rule = f"at least {least}, so that there is something to learn from"

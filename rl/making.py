@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
@@ -24,6 +25,7 @@ from ..lightning_modules.blocks.checks import require, require_one_of
 from .rewinding import Rewindable
 
 Preprocessing = Literal["none", "atari"]
+MOST_STEPS = 10_000  # of an episode where the environment has no limit of its own
 EXTRAS = {"ale_py": "atari", "ALE": "atari", "Box2D": "box2d", "box2d": "box2d"}
 
 
@@ -54,7 +56,7 @@ class Maker:
 
     def one(self, **options: Any) -> Env:
         """One environment; keyword arguments beside its own, as `render_mode`."""
-        arguments = {**self._arguments(), **options}
+        arguments = {**self._limit(), **self._arguments(), **options}
         return self._wrapped(self._told(gymnasium.make, **arguments))
 
     def render_modes(self) -> list[str]:
@@ -81,11 +83,13 @@ class Maker:
         require(num_environments >= 1, "num_environments", "at least 1", num_environments)
         arguments = {"num_envs": num_environments, **self._arguments()}
         is_plain = self.preprocessing == "none" and self.frame_stack == 1
-        can = is_plain and gymnasium.spec(full_id(self.environment)).vector_entry_point is not None
+        spec = _spec(full_id(self.environment))
+        # The ALE's own copies preprocess in a way of their own.
+        can = is_plain and spec.vector_entry_point is not None and spec.namespace != "ALE"
         if can if is_native is None else is_native:
             arguments |= {"vectorization_mode": "vector_entry_point"}
         else:
-            arguments |= {
+            arguments |= self._limit() | {
                 "vectorization_mode": "sync",
                 "vector_kwargs": {"autoreset_mode": autoreset},
                 "wrappers": [self._wrapped, Rewindable],
@@ -95,6 +99,14 @@ class Maker:
     def _arguments(self) -> dict[str, Any]:
         skips = {"frameskip": 1} if self.preprocessing == "atari" else {}  # the wrapper does
         return {**skips, **self.options}
+
+    def _limit(self) -> dict[str, int]:
+        """Without any limit a policy that goes in circles would be evaluated for ever."""
+        spec = _spec(full_id(self.environment))
+        own = spec.max_episode_steps is not None or "max_num_frames_per_episode" in spec.kwargs
+        return (
+            {} if own or "max_episode_steps" in self.options else {"max_episode_steps": MOST_STEPS}
+        )
 
     def _wrapped(self, env: Env) -> Env:
         if self.preprocessing == "atari":
@@ -129,16 +141,25 @@ def full_id(environment: str) -> str:
     name = f"{own[environment]}:{environment}" if environment in own else environment
     _register_atari()
     try:
-        gymnasium.spec(name)
+        _spec(name)
     except (error.Error, ImportError) as wrong:
         known = [*own, *gymnasium.registry]
         near = difflib.get_close_matches(environment, known, n=3, cutoff=0.5)
         extra = EXTRAS.get(environment.partition("/")[0])
         remedy = f"the nearest: {', '.join(near)}" if near else "`paceline list envs` lists ours"
-        remedy = f'pip install "paceline[{extra}]"' if extra and not near else remedy
+        is_missing = extra and not any(name.startswith("ALE/") for name in gymnasium.registry)
+        remedy = f'pip install "paceline[{extra}]"' if is_missing else remedy
         require(False, "environment", "the id of a known environment", environment, remedy)
         raise AssertionError from wrong
     return name
+
+
+def _spec(full: str) -> Any:
+    """What is registered under an id; the module before it, if any, is imported first."""
+    module, _, name = full.rpartition(":")
+    if module:
+        importlib.import_module(module)  # `gymnasium.make` does this, `gymnasium.spec` does not
+    return gymnasium.spec(name)
 
 
 @functools.cache

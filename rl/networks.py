@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+import numpy as np
 from gymnasium import Space, spaces
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -31,13 +32,21 @@ NATURE_UNITS = 512
 class OneHot(nn.Module):
     """Numbered states (B,) as vectors (B, D) with a single one."""
 
-    def __init__(self, num_states: int):
+    def __init__(self, num_states: int, first: int = 0):
         super().__init__()
-        self.num_states = num_states
+        self.num_states, self.first = num_states, first
 
     def forward(self, states: Tensor) -> Tensor:
         """(B,) whole numbers to (B, D)."""
-        return F.one_hot(states.long(), self.num_states).float()
+        return F.one_hot(states.long() - self.first, self.num_states).float()
+
+
+class Vector(nn.Module):
+    """Vectors of whatever numbers as floats."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, D) to (B, D)."""
+        return x.flatten(1).float()
 
 
 class Grey(nn.Module):
@@ -83,6 +92,8 @@ def observation_shape(space: Space, network: Network) -> tuple[int, ...]:
     fitting = "cnn" if is_picture else "mlp"
     rule = f"{fitting} for observations of shape {shape}"
     require(network == fitting, "network", rule, network)
+    rule = "an environment with pictures of shape (channels, height, width)"
+    require(not is_picture or len(shape) == 3, "environment", rule, shape)
     return shape
 
 
@@ -117,7 +128,7 @@ def make_network(
     style = LayerStyle(activation, weight_init=weight_init, weight_init_std=weight_init_std)
     sizes = list(hidden_sizes)
     require(all(size >= 1 for size in sizes), "hidden_sizes", "whole numbers of at least 1", sizes)
-    body, width = _convolutions(shape, style) if network == "cnn" else _inputs(space, shape)
+    body, width = _convolutions(space, style) if network == "cnn" else _inputs(space, shape)
     for size in sizes if network == "mlp" else [NATURE_UNITS]:
         body += style.linear(width, size)
         width = size
@@ -130,13 +141,13 @@ def make_network(
 
 def _inputs(space: Space, shape: tuple[int, ...]) -> tuple[list[nn.Module], int]:
     if isinstance(space, spaces.Discrete):
-        return [OneHot(int(space.n))], int(space.n)
-    return [nn.Flatten()], shape[0]
+        return [OneHot(int(space.n), int(space.start))], int(space.n)
+    return [Vector()], shape[0]
 
 
-def _convolutions(shape: tuple[int, ...], style: LayerStyle) -> tuple[list[nn.Module], int]:
-    channels, height, width = shape
-    layers: list[nn.Module] = [Grey()]
+def _convolutions(space: Space, style: LayerStyle) -> tuple[list[nn.Module], int]:
+    shape = channels, height, width = tuple(space.shape or ())
+    layers: list[nn.Module] = [Grey()] if space.dtype == np.uint8 else []
     for out_channels, kernel, stride in NATURE:
         layers += style.convolution(channels, out_channels, kernel, stride=stride, padding=0)
         channels = out_channels

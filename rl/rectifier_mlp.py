@@ -41,7 +41,7 @@ class RectifierMLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, D) to (B, A), for autograd."""
-        x, parts = x.flatten(1), self.parts(self.theta)
+        x, parts = x.flatten(1).to(self.theta.dtype), self.parts(self.theta)
         for number in range(0, len(parts), 2):
             x = F.linear(x.relu() if number else x, parts[number], parts[number + 1])
         return x
@@ -53,7 +53,7 @@ class RectifierMLP(nn.Module):
             x: (B, D).
         """
         self._weights = self._again(self._weights, self.theta.data)
-        values, parts = [x], self._weights
+        values, parts = [x.to(self.theta.dtype)], self._weights
         for number in range(0, len(parts), 2):
             if number:
                 values[-1].relu_()

@@ -97,11 +97,16 @@ class Replay:
     def state_dict(self) -> dict[str, Any]:
         """What is in the buffer."""
         filled = [field[: self._size].clone() for field in self.fields]
-        return {"fields": filled, "next": self._next}
+        return {"fields": filled, "next": self._next, "capacity": self.capacity}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over what was in another buffer of the same capacity."""
+        """Take over what was in another buffer.
+
+        Raises:
+            ValueError: If its capacity was another one: its places would mean something else.
+        """
+        rule = f"{state['capacity']}, as in the checkpoint"
+        require(self.capacity == state["capacity"], "buffer_size", rule, self.capacity)
         self._size, self._next = len(state["fields"][0]), state["next"]
-        require(self._size <= self.capacity, "buffer_size", f"at least {self._size}", self.capacity)
         for field, values in zip(self.fields, state["fields"], strict=True):
             field[: self._size] = values
