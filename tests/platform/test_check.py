@@ -111,7 +111,7 @@ def theirs(run_command, monkeypatch: pytest.MonkeyPatch) -> str:
     return "checked.yaml"
 
 
-def straight_through(norm: nn.Module, x: torch.Tensor) -> torch.Tensor:
+def straight_through(norm: ResponseNorm, x: torch.Tensor) -> torch.Tensor:
     """A response normalisation whose backward is that of the identity."""
     return x + (_RESPONSE_NORM(norm, x) - x).detach()
 
