@@ -17,7 +17,7 @@ ui: .venv/installed  ## MLflow's page on the store in use
 	$(BIN)/paceline ui
 
 test: .venv/tested  ## all tests but the slow ones, in two processes
-	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadgroup --no-loadscope-reorder
 
 check: .venv/tested  ## lint, format, types
 	$(BIN)/ruff check .

@@ -29,6 +29,37 @@ for name in ("PACELINE_HOME", "PACELINE_JOIN", "MLFLOW_TRACKING_URI", "MLFLOW_RU
     os.environ.pop(name, None)
 
 
+ROOT = Path(__file__).parent
+# What takes minutes and cannot be divided begins first; what can be divided comes last, and keeps
+# all processes busy to the end.
+LONGEST_FIRST = (
+    "tuning/test_resume.py",
+    "tuning/test_sweep.py",
+    "test_readme.py",
+    "tuning/test_kill.py",
+    "platform/test_fit.py",
+)
+BY_RECIPE_LAST = "lightning_modules/test_conformance.py"
+
+
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With several processes, a file stays in one, but that of all recipes is dealt out by recipe.
+
+    A file's tests share fixtures that are dear (a sweep, a home), and a recipe's share its runs.
+    """
+    if not getattr(config.option, "loadgroup", False):  # what xdist tells its processes
+        return
+    order = {ROOT / name: place for place, name in enumerate(LONGEST_FIRST)}
+    order[ROOT / BY_RECIPE_LAST] = len(items)
+    items.sort(key=lambda item: order.get(item.path, len(LONGEST_FIRST)))
+    for item in items:
+        group = item.path.relative_to(ROOT).as_posix()
+        if item.path == ROOT / BY_RECIPE_LAST:
+            group += ":" + item.callspec.params["shared"]  # pyright: ignore[reportAttributeAccessIssue]
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _no_test_writes_into_the_real_home(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["PACELINE_HOME"] = str(tmp_path_factory.mktemp("home-of-the-session"))

@@ -76,7 +76,7 @@ class _DrawWithKL(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, code_grad: Tensor, kl_grad: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, code_grad: Tensor, kl_grad: Tensor) -> tuple[Tensor, Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
         mean, std, noise = ctx.saved_tensors
         share = kl_grad / len(mean)
         # d kl / d log variance = (variance - 1) / 2, d code / d log variance = std noise / 2.

@@ -37,6 +37,7 @@ from torch.utils._pytree import tree_map
 
 STEPS = 3  # batches per epoch
 BATCH = 16  # examples a batch
+VALIDATED = 64  # examples; families validate in batches of a thousand
 WHOLE_SPLIT = 1025  # a batch of so many is the rule itself: all examples, or several steps' worth
 
 
@@ -112,6 +113,18 @@ class Run:
         return dict(self.model.trainer.callback_metrics)
 
 
+def first(batch: Any, size: int) -> Any:
+    """A batch's first examples."""
+    return tree_map(lambda part: part[:size], batch)
+
+
+def cut_validation(data: LightningDataModule) -> None:
+    """Leave one small batch to validate on, where there is any."""
+    batch = next(iter(data.val_dataloader()), None)
+    if batch is not None:
+        data.val_dataloader = lambda: Repeated(first(batch, VALIDATED), 1)
+
+
 def made_small(recipe: str) -> config.Config:
     """A recipe's config with the arguments that make its runs short."""
     loaded = config.load(recipe)
@@ -130,9 +143,9 @@ def fit(model: LightningModule, data: Any, *callbacks: pl.Callback, **arguments)
     recorder, ckpt_path = Recorder(), arguments.pop("ckpt_path", None)
     quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
     checkpoint = any(isinstance(callback, ModelCheckpoint) for callback in callbacks)
-    defaults = {"accelerator": "cpu", "max_epochs": 1, "limit_train_batches": STEPS}
-    settings = {**defaults, **quiet, "enable_checkpointing": checkpoint, **arguments}
-    trainer = pl.Trainer(callbacks=[recorder, *callbacks], **settings)
+    short = {"max_epochs": 1, "limit_train_batches": STEPS, "num_sanity_val_steps": 0}
+    settings = {"accelerator": "cpu", "enable_checkpointing": checkpoint, **short, **arguments}
+    trainer = pl.Trainer(callbacks=[recorder, *callbacks], **quiet, **settings)
     if data is None or isinstance(data, LightningDataModule):
         trainer.fit(model, datamodule=data, ckpt_path=ckpt_path, weights_only=True)
     else:
@@ -179,6 +192,8 @@ class Case:
                 data.setup("fit")
         except FileNotFoundError as missing:
             pytest.skip(f"{missing}")
+        if data is not None:
+            cut_validation(data)
         return data
 
     @property
@@ -258,7 +273,7 @@ def test_every_parameter_gets_a_gradient(case):
 
 
 def test_one_batch_can_be_learned_by_heart(case):
-    batch = tree_map(lambda part: part[:8], case.batch)
+    batch = first(case.batch, 8)
     model, stop = case.build().model, StopOnceLearned()
     model.configure_optimizers = lambda: torch.optim.Adam(model.parameters(), lr=3e-3)
     fit(model, Repeated(batch, 200), stop, limit_train_batches=200, limit_val_batches=0)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +18,7 @@ from paceline.platform.optimization import (
     make_optimizers,
     set_optimizer,
 )
+from paceline.platform.signals import Interrupted
 from paceline.platform.training import prepare
 from pytorch_lightning import LightningModule
 from pytorch_lightning.callbacks import Callback
@@ -39,14 +41,25 @@ class Attached(torch.optim.SGD):
 
 
 class Watch(Callback):
-    """Keeps what Lightning was given."""
+    """Keeps what Lightning was given.
+
+    Args:
+        ends: Whether the run ends with its first step: the rest would show no more of it.
+    """
+
+    def __init__(self, ends: bool):
+        self.ends = ends
 
     def on_train_start(self, trainer, pl_module):
         self.optimizer = trainer.optimizers[0]
         self.schedule = trainer.lr_scheduler_configs[0] if trainer.lr_scheduler_configs else None
 
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        if self.ends:
+            raise Interrupted(15)
 
-def watched(**keys: object) -> Watch:
+
+def watched(*, ends: bool = True, **keys: object) -> Watch:
     """Fits a tiny perceptron with some keys of the config and returns what Lightning was given."""
     from paceline.platform.config import load
     from paceline.platform.runs import fit_config
@@ -54,8 +67,9 @@ def watched(**keys: object) -> Watch:
     plain = {"trainer.max_epochs": 1, "tracking.log_model": False, "model.hidden_sizes": [8]}
     changes = plain | {key.replace("__", "."): value for key, value in keys.items()}
     config = load("mlp", {key: (value, f"--{key}") for key, value in changes.items()})
-    watch = Watch()
-    fit_config(config, callbacks=(watch,))
+    watch = Watch(ends)
+    with pytest.raises(Interrupted) if ends else nullcontext():
+        fit_config(config, callbacks=(watch,))
     return watch
 
 
@@ -110,7 +124,8 @@ def test_a_schedule_of_torch_counts_epochs_unless_it_was_told_the_steps(paceline
 
 def test_a_plateau_is_watched_by_the_metric_it_names(paceline_home: Path):
     keys = {"lr_scheduler__class_path": "ReduceLROnPlateau"}
-    watch = watched(**keys, lr_scheduler__monitor="val/accuracy", lr_scheduler__mode="max")
+    keys |= {"lr_scheduler__monitor": "val/accuracy", "lr_scheduler__mode": "max"}
+    watch = watched(ends=False, **keys)
     assert watch.schedule.monitor == "val/accuracy"
     assert watch.schedule.scheduler.mode == "max"
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 import time
@@ -22,10 +24,13 @@ SWEEP += ["--vary", "learning_rate,dropout,layer_size", "--scheduler", "asha", "
 KILLED_AT = (2, 14, 30)
 
 
-def start(folder: Path, *words: str) -> subprocess.Popen[bytes]:
+def start(home: Path, log: Path, *words: str) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "paceline", *words]
-    with (folder / "stderr.txt").open("ab") as err:
-        return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=err)
+    environment = {**os.environ, "PACELINE_HOME": str(home)}
+    with log.open("ab") as err:
+        return subprocess.Popen(
+            command, cwd=log.parent, env=environment, stdout=subprocess.PIPE, stderr=err
+        )
 
 
 def num_lines(journal: Path) -> int:
@@ -43,7 +48,7 @@ def kill_when(process: subprocess.Popen[bytes], journal: Path, lines: int, log: 
 
 
 def answer(process: subprocess.Popen[bytes], log: Path) -> dict[str, Any]:
-    out, _ = process.communicate(timeout=180)
+    out, _ = process.communicate(timeout=240)
     assert process.returncode == 0, log.read_text()
     return json.loads(out)
 
@@ -77,18 +82,32 @@ def rows_of(home: Path, name: str) -> Rows:
     return read_rows(home / "runs" / name, "val/loss", "min")
 
 
-def test_a_driver_killed_in_a_loop_leaves_the_sweep_that_was_never_killed(
-    paceline_home: Path, tmp_path: Path
-):
-    log = tmp_path / "stderr.txt"
-    whole = answer(start(tmp_path, *SWEEP, "--name", "whole"), log)
-    words = [*SWEEP, "--name", "killed"]
-    for lines in KILLED_AT:
-        kill_when(start(tmp_path, *words), paceline_home / "runs" / "killed" / JOURNAL, lines, log)
-        words = ["resume", "killed", "--json"]
-    killed = answer(start(tmp_path, *words), log)
+@pytest.fixture
+def whole_home(empty_store: Path, tmp_path: Path) -> Path:
+    """The home of the sweep that nobody kills: it runs beside the other, without waiting for it."""
+    home = tmp_path / "whole-home"
+    home.mkdir()
+    shutil.copy(empty_store, home / "mlflow.db")
+    return home
 
-    expected, found = rows_of(paceline_home, "whole"), rows_of(paceline_home, "killed")
+
+def test_a_driver_killed_in_a_loop_leaves_the_sweep_that_was_never_killed(
+    paceline_home: Path, whole_home: Path, tmp_path: Path
+):
+    whole_log, log = tmp_path / "whole.txt", tmp_path / "killed.txt"
+    left_alone = start(whole_home, whole_log, *SWEEP, "--name", "whole")
+    try:
+        words = [*SWEEP, "--name", "killed"]
+        journal = paceline_home / "runs" / "killed" / JOURNAL
+        for lines in KILLED_AT:
+            kill_when(start(paceline_home, log, *words), journal, lines, log)
+            words = ["resume", "killed", "--json"]
+        killed = answer(start(paceline_home, log, *words), log)
+        whole = answer(left_alone, whole_log)
+    finally:
+        left_alone.kill()
+
+    expected, found = rows_of(whole_home, "whole"), rows_of(paceline_home, "killed")
     assert [fate(row) for row in found] == [fate(row) for row in expected]
     assert {row.stop_reason for row in found} == {"completed", "early_stopped"}
     assert max(row.attempt for row in found) > 1
@@ -104,5 +123,6 @@ def test_a_driver_killed_in_a_loop_leaves_the_sweep_that_was_never_killed(
     assert not store.client.search_runs(
         [store.client.get_run(killed["run_id"]).info.experiment_id], "attributes.status = 'RUNNING'"
     )
+    whole_store = Store(whole["tracking_uri"])
     for mine, theirs in zip(found, expected, strict=True):
-        assert points(store, mine) == points(store, theirs)
+        assert points(store, mine) == points(whole_store, theirs)

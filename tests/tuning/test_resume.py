@@ -25,6 +25,9 @@ pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_here", "module_home"
 
 VARIED = ["learning_rate", "dropout"]
 EPOCHS = {"trainer.max_epochs": 6}
+# Where nothing depends on trials that run at the same time, one process does them all: a second
+# would import for seconds first.
+ONE_PROCESS = {"sweep.max_concurrent": 1}
 
 
 def sweep_mlp(name: str, trials: int = 4, **config: object) -> SweepResult:
@@ -97,6 +100,7 @@ def test_a_finished_sweep_is_not_resumed_but_extended(whole: SweepResult, module
 
 def test_a_grid_has_no_more_than_its_points(module_home: Path):
     config = {"sweep.space": {"model.dropout": {"grid": [0.0, 0.1]}}, "trainer.max_epochs": 1}
+    config |= ONE_PROCESS
     result = paceline.sweep("mlp", name="grid", search="grid", config=config)
     assert result.trials == 2
     with pytest.raises(UserError, match="more than its 2 configurations"):
@@ -104,7 +108,7 @@ def test_a_grid_has_no_more_than_its_points(module_home: Path):
 
 
 def test_tpe_is_told_of_the_trials_there_are(module_home: Path):
-    first = sweep_mlp("tpe", trials=3, sweep__search="tpe", sweep__scheduler="none")
+    first = sweep_mlp("tpe", trials=3, sweep__search="tpe", sweep__scheduler="none", **ONE_PROCESS)
     extended = paceline.extend("tpe", 2)
     assert [row.origin for row in extended.rows] == ["tpe"] * 5
     values = [json.dumps(row.values) for row in extended.rows]
@@ -181,7 +185,7 @@ def test_a_pickle_in_the_folder_is_never_opened(stopped: SweepResult, module_hom
 
 
 def test_the_best_of_an_earlier_sweep_are_tried_first(whole: SweepResult):
-    liked = sweep_mlp("liked", trials=2, sweep__like="whole", trainer__max_epochs=1)
+    liked = sweep_mlp("liked", trials=2, sweep__like="whole", trainer__max_epochs=1, **ONE_PROCESS)
     first, best = liked.rows.by_number[0], whole.rows.best()
     assert (first.origin, first.values) == ("point", best.values)
 

@@ -17,6 +17,9 @@ from paceline.tuning.show import show
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_here", "module_home")]
 
+# Where nothing depends on trials that run at the same time, one process does them all: a second
+# would import for seconds first.
+ONE_PROCESS = {"sweep.max_concurrent": 1}
 FRAGILE = """
 seed_everything: 3
 model: {class_path: fragile.Fragile}
@@ -184,7 +187,8 @@ def test_a_trial_that_hangs_or_finds_the_disk_full_fails_alone(
 
 def test_a_trial_whose_score_is_no_number_is_stopped_and_says_since_when(recipe: Path):
     space = {"model.mishap": {"grid": ["none", "diverge"]}}
-    result = sweep_fragile(recipe, space, sweep__scheduler="asha", sweep__grace=2)
+    asha = {"sweep__scheduler": "asha", "sweep__grace": 2}
+    result = sweep_fragile(recipe, space, **asha, **ONE_PROCESS)
     _, diverged = result.rows
     assert (diverged.epoch, diverged.stop_reason) == (1, "early_stopped")
     assert diverged.detail == "diverged: no finite score since epoch 1, step 4"
@@ -194,7 +198,7 @@ def test_a_trial_whose_score_is_no_number_is_stopped_and_says_since_when(recipe:
 def test_rungs_stand_on_the_axis_that_is_asked_for(recipe: Path, axis: dict[str, str]):
     space = {"model.offset": {"grid": [1.0, 2.0, 3.0]}}
     config = {"trainer__max_steps": 12, "sweep__scheduler": "asha", "sweep__grace": 1, **axis}
-    result = sweep_fragile(recipe, space, **config)
+    result = sweep_fragile(recipe, space, **config, **ONE_PROCESS)
     first, *worse = result.rows
     assert [v.rung for v in first.verdicts] == ([1, 3] if "sweep__time_axis" in axis else [1])
     assert first.history[0].at == (4 if "sweep__time_axis" in axis else 1)
@@ -216,7 +220,7 @@ def test_several_objectives_have_a_front_and_no_early_stopping(module_home: Path
     config = {"trainer.max_epochs": 1, "sweep.objectives": {"num_parameters": "min"}}
     with pytest.raises(UserError, match="several objectives"):
         paceline.sweep("mlp", trials=2, seed=1, config=config)
-    config["sweep.scheduler"] = "none"
+    config |= {"sweep.scheduler": "none", **ONE_PROCESS}
     result = paceline.sweep(
         "mlp", trials=4, seed=1, search="tpe", vary=["layer_size"], config=config, name="front"
     )
@@ -231,7 +235,7 @@ def test_the_winner_is_trained_again_with_seeds_that_no_trial_had(module_home: P
         seed=1,
         seeds=2,
         vary=["dropout"],
-        config={"trainer.max_epochs": 2},
+        config={"trainer.max_epochs": 2, **ONE_PROCESS},
         name="won",
     )
     winner = result.winner
@@ -249,7 +253,7 @@ def test_the_winner_is_trained_again_with_seeds_that_no_trial_had(module_home: P
 def test_a_sweep_whose_trials_all_fail_has_failed(recipe: Path):
     space = {"model.offset": {"grid": [1.0, 2.0]}}
     with pytest.raises(RunError, match="All 2 trials failed") as caught:
-        sweep_fragile(recipe, space, model__mishap="raise", sweep__max_concurrent=1)
+        sweep_fragile(recipe, space, model__mishap="raise", **ONE_PROCESS)
     assert "the mishap that was asked for" in caught.value.what
 
 
@@ -258,13 +262,13 @@ def test_a_metric_that_the_module_never_logs_ends_the_sweep_at_the_first_validat
 ):
     space = {"model.offset": {"grid": [1.0, 2.0, 3.0, 4.0, 5.0]}}
     with pytest.raises(UserError) as caught:
-        sweep_fragile(recipe, space, sweep__metric="val/los", sweep__max_concurrent=1)
+        sweep_fragile(recipe, space, sweep__metric="val/los", **ONE_PROCESS)
     assert "it logs: val/loss" in caught.value.remedy
 
 
 def test_epochs_of_all_trials_stay_within_their_budget(recipe: Path):
     space = {"model.offset": {"grid": [1.0, 2.0, 3.0, 4.0]}}
-    result = sweep_fragile(recipe, space, sweep__max_epochs=5)
+    result = sweep_fragile(recipe, space, sweep__max_epochs=5)  # two at a time, on purpose
     # Never above. One may be left: a trial that has just done its last epoch, and has not told its
     # end yet, still has one set aside when the other reports.
     assert result.rows.epochs in (4, 5)
