@@ -166,7 +166,7 @@ def _spec(full: str) -> Any:
 def _register_atari() -> None:
     """The ids of the Arcade Learning Environment, where its package is installed."""
     try:
-        import ale_py
+        import ale_py  # pyright: ignore[reportMissingImports] (of an extra)
     except ImportError:
         return
     ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)  # no banner
