@@ -30,7 +30,7 @@ from ..lightning_modules.epoch_means import EpochMeans
 from ..lightning_modules.exact_resume import ExactResume
 from ..lightning_modules.lean_step import LeanStep
 from .acting import Steps
-from .agent import ActsInEnvironments, average_over_ranks
+from .agent import ActsInEnvironments, average_over_ranks, move_schedules
 from .bare_steps import clip_norm
 from .making import Maker, Preprocessing
 from .networks import Network, make_network
@@ -171,7 +171,7 @@ class REINFORCE(LeanStep, ActsInEnvironments, ExactResume, pl.LightningModule):
             total = float(self._sum_over_ranks(torch.tensor(float(taken), device=self.device)))
             taken = round(total / world_size)
         self.count_steps(taken)
-        self._step_schedules(taken * world_size, ("step",))
+        move_schedules(self.trainer, taken * world_size, "step")
 
     def _learn(self, rollout: Steps) -> None:
         """One update of the policy, and those of the value network."""
@@ -238,15 +238,6 @@ class REINFORCE(LeanStep, ActsInEnvironments, ExactResume, pl.LightningModule):
             if network is not None:
                 clip_norm(list(network.parameters()), clip)
 
-    def _step_schedules(self, num_steps: int, intervals: tuple[str, ...]) -> None:
-        """Move the schedules of the learning rate on by environment steps, or by an epoch."""
-        for config in self.trainer.lr_scheduler_configs:
-            if config.interval in intervals:
-                scheduler: Any = config.scheduler
-                # Those that count steps say their rate for any step, without those before.
-                scheduler.last_epoch += num_steps - 1
-                scheduler.step()
-
     def _share(self, count: int) -> float:
         """A count over its mean over the processes."""
         if self.trainer.world_size == 1:
@@ -285,4 +276,4 @@ class REINFORCE(LeanStep, ActsInEnvironments, ExactResume, pl.LightningModule):
         self.log_acting()
         for name, mean in self._means.means(self._sum_over_ranks).items():
             self.log(f"train/{name}", mean, sync_dist=True)
-        self._step_schedules(1, ("epoch",))
+        move_schedules(self.trainer, 1, "epoch")

@@ -42,22 +42,23 @@ LONGEST_FIRST = (
 BY_RECIPE_LAST = "lightning_modules/test_conformance.py"
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+def pytest_itemcollected(item: pytest.Item) -> None:
     """With several processes, a file stays in one, but that of all recipes is dealt out by recipe.
 
     A file's tests share fixtures that are dear (a sweep, a home), and a recipe's share its runs.
     """
-    if not getattr(config.option, "loadgroup", False):  # what xdist tells its processes
-        return
-    order = {ROOT / name: place for place, name in enumerate(LONGEST_FIRST)}
-    order[ROOT / BY_RECIPE_LAST] = len(items)
-    items.sort(key=lambda item: order.get(item.path, len(LONGEST_FIRST)))
-    for item in items:
-        group = item.path.relative_to(ROOT).as_posix()
-        if item.path == ROOT / BY_RECIPE_LAST:
-            group += ":" + item.callspec.params["shared"]  # pyright: ignore[reportAttributeAccessIssue]
-        item.add_marker(pytest.mark.xdist_group(group))
+    group = item.path.relative_to(ROOT).as_posix()
+    if group == BY_RECIPE_LAST:
+        group += ":" + item.callspec.params["shared"]  # pyright: ignore[reportAttributeAccessIssue]
+    item.add_marker(pytest.mark.xdist_group(group))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Order the files where they are dealt out; alone they run as they are named."""
+    if getattr(config.option, "loadgroup", False):  # what xdist tells its processes
+        order = {ROOT / name: place for place, name in enumerate(LONGEST_FIRST)}
+        order[ROOT / BY_RECIPE_LAST] = len(items)
+        items.sort(key=lambda item: order.get(item.path, len(LONGEST_FIRST)))
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -10,8 +10,12 @@ from paceline.rl.dyna import DynaQ
 from paceline.rl.dyna_model import Outcomes, q_learning_step
 from pytorch_lightning.callbacks import ModelCheckpoint
 
-# The loaders' workers would only cost time here; Lightning advises them all the same.
-pytestmark = pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers")
+pytestmark = [
+    # The loaders' workers would only cost time here; Lightning advises them all the same.
+    pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers"),
+    # A run that is resumed here keeps no checkpoint of its own.
+    pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`"),
+]
 
 BOOK = {"step_reward": 0.0, "goal_reward": 1.0}  # rewards of Sutton and Barto's maze
 

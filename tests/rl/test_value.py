@@ -15,8 +15,12 @@ from paceline.rl.value_episodes import WholeEpisodes
 from paceline.rl.value_features import ValueNetwork, state_features
 from pytorch_lightning.callbacks import ModelCheckpoint
 
-# The loaders' workers would only cost time here; Lightning advises them all the same.
-pytestmark = pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers")
+pytestmark = [
+    # The loaders' workers would only cost time here; Lightning advises them all the same.
+    pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers"),
+    # A run that is resumed here keeps no checkpoint of its own.
+    pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`"),
+]
 
 WALK = {"environment": "RandomWalk-v0"}
 SMALL = {"environment": "RandomWalk-v0", "environment_options": {"num_states": 5}}
