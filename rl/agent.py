@@ -206,8 +206,9 @@ class ActsInEnvironments(PlaysEpisodes):
             told = self.trainer.strategy.reduce(told, reduce_op="sum")
         count, total, length = told.tolist()
         if count:
-            self.log("train/episode_return", total / count, rank_zero_only=True)
-            self.log("train/episode_length", length / count, rank_zero_only=True)
+            # The same number in every process; Lightning asks to say so.
+            self.log("train/episode_return", total / count, sync_dist=True)
+            self.log("train/episode_length", length / count, sync_dist=True)
         # Time is no function of the seed, so it is no metric that callbacks compare.
         steps, start = self._since
         speed = (self.env_steps - steps) / (time.perf_counter() - start)

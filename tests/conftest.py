@@ -13,7 +13,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,24 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("empty-store") / "mlflow.db"
     prepare_store(f"sqlite:///{path}")
     return path
+
+
+@pytest.fixture(scope="session")
+def if_extras_allow() -> Callable[[], AbstractContextManager[None]]:
+    """`with if_extras_allow():` skips where an extra's package is missing, and says which."""
+
+    @contextmanager
+    def skipping() -> Iterator[None]:
+        from paceline.platform.errors import UserError
+
+        try:
+            yield
+        except UserError as error:
+            if "pip install" in error.remedy:
+                pytest.skip(f"{error.what} {error.remedy}")
+            raise
+
+    return skipping
 
 
 @pytest.fixture

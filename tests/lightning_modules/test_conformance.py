@@ -29,7 +29,6 @@ from paceline.platform.building import Built
 from paceline.platform.building import build as build_all
 from paceline.platform.catalog import entries
 from paceline.platform.config_classes import load_class
-from paceline.platform.errors import UserError
 from paceline.platform.optimization import set_optimizer
 from pytorch_lightning import LightningDataModule, LightningModule
 from pytorch_lightning.callbacks import ModelCheckpoint
@@ -155,19 +154,15 @@ def fit(model: LightningModule, data: Any, *callbacks: pl.Callback, **arguments)
 class Case:
     """One recipe, its data and the runs that its tests share, each made when it is first asked."""
 
-    def __init__(self, recipe: str, folder: Path):
-        self.config = made_small(recipe)
-        self.folder = folder
+    def __init__(self, recipe: str, folder: Path, if_extras_allow: Any):
+        self.config, self.folder = made_small(recipe), folder
+        self.if_extras_allow = if_extras_allow
 
     def build(self) -> Built:
         """Model and data, from the same seed each time."""
         pl.seed_everything(1, verbose=False)
-        try:
+        with self.if_extras_allow():
             built = build_all(self.config)
-        except UserError as error:
-            if "pip install" in error.remedy:
-                pytest.skip(f"{error.what} {error.remedy}")
-            raise
         set_optimizer(built.model, built.optimizer, built.lr_scheduler)
         return built
 
@@ -229,9 +224,11 @@ class Case:
 
 
 @pytest.fixture(scope="module", params=sorted(entries("recipes")))
-def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
+def shared(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, if_extras_allow
+) -> Case:
     """Each recipe of the catalog, all its tests in a row, so that one is held at a time."""
-    return Case(request.param, tmp_path_factory.mktemp("case"))
+    return Case(request.param, tmp_path_factory.mktemp("case"), if_extras_allow)
 
 
 @pytest.fixture
