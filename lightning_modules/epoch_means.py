@@ -42,13 +42,15 @@ class EpochMeans:
         self._count += size
 
     def means(self, sum_over_ranks: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
-        """Name -> mean over the examples of all ranks, whose shares may differ by one.
+        """Name -> mean over the examples of all ranks, whose shares may differ; none of none.
 
         Args:
             sum_over_ranks: Adds up a tensor over the processes; called once.
         """
         count = self._sums.new_tensor([float(self._count)])
         total = sum_over_ranks(torch.cat((self._sums, count)))
+        if total[-1] == 0:
+            return {}
         return dict(zip(self.names, total[:-1] / total[-1], strict=True))
 
     def sum(self, name: str) -> Tensor:

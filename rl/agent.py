@@ -12,7 +12,7 @@ Lightning's count of steps counts environment steps here, over all processes: th
 from __future__ import annotations
 
 import time
-import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,9 +23,10 @@ from torch import Tensor
 from ..lightning_modules.blocks.checks import require
 from ..lightning_modules.data.order import derive_seed
 from ..lightning_modules.data.resumable import ResumableLoader
-from .acting import Environments
-from .making import Maker
-from .played_episodes import PlaysEpisodes
+from ..lightning_modules.epoch_means import EpochMeans
+from .playing.acting import Environments
+from .playing.making import Maker
+from .playing.played_episodes import PlaysEpisodes
 
 
 class Chunks(ResumableLoader):
@@ -75,6 +76,7 @@ class ActsInEnvironments(PlaysEpisodes):
         chunk_steps: int,
         eval_episodes: int,
         test_episodes: int,
+        means: Sequence[str] = (),
     ) -> None:
         """Check and keep what the acting wants; open nothing yet.
 
@@ -85,6 +87,8 @@ class ActsInEnvironments(PlaysEpisodes):
             chunk_steps: Environment steps in one call of `training_step`.
             eval_episodes: Episodes of a validation.
             test_episodes: Episodes of a test.
+            means: What the algorithm logs as means over an epoch, as `train/NAME`. It adds to
+                `self.means`.
 
         Raises:
             ValueError: If an argument is outside its range.
@@ -105,6 +109,7 @@ class ActsInEnvironments(PlaysEpisodes):
         self.chance = np.random.default_rng(0)  # of exploration; seeded when training starts
         self.env_steps = 0  # of all processes
         self.history = []
+        self.means = EpochMeans(means)
         self._finished: list[tuple[float, int]] = []  # episodes that ended in this epoch
         self._since = (0, 0.0)  # steps and seconds at the epoch's start
 
@@ -133,6 +138,7 @@ class ActsInEnvironments(PlaysEpisodes):
         if waiting is not None:
             self.chance.bit_generator.state = waiting["chance"]
             self.environments.load_state_dict(waiting["environments"])
+            self.means.load_state_dict(waiting["means"])
         self._begin_learning(derive_seed("learning", seed, *which), waiting)
 
     def _begin_learning(self, seed: int, waiting: dict[str, Any] | None) -> None:
@@ -149,8 +155,8 @@ class ActsInEnvironments(PlaysEpisodes):
         return {}
 
     def on_train_epoch_start(self) -> None:
-        """Note where the epoch begins."""
-        self._finished = []
+        """Note where the epoch begins, and start counting."""
+        self._finished, self.means = [], EpochMeans(self.means.names)
         self._since = (self.env_steps, time.perf_counter())
 
     def on_train_end(self) -> None:
@@ -167,6 +173,7 @@ class ActsInEnvironments(PlaysEpisodes):
         if self.environments is not None:
             acting["chance"] = dict(self.chance.bit_generator.state)
             acting["environments"] = self.environments.state_dict()
+            acting["means"] = self.means.state_dict()
             acting |= self._acting_state()
         checkpoint["acting"] = acting
 
@@ -197,13 +204,23 @@ class ActsInEnvironments(PlaysEpisodes):
         by_epochs = np.inf if most_epochs in (None, -1) else most_epochs * self.epoch_steps
         return min(by_epochs, np.inf if most_steps == -1 else most_steps)
 
-    def log_acting(self) -> None:
+    def on_train_epoch_end(self) -> None:
+        """Log the epoch's means, and those of its episodes."""
+        if self.means.names:
+            for name, mean in self.means.means(self._sum_over_ranks).items():
+                self.log(f"train/{name}", mean, sync_dist=True)
+        self._log_episodes()
+
+    def _sum_over_ranks(self, values: Tensor) -> Tensor:
+        return self.trainer.strategy.reduce(values, reduce_op="sum")  # pyright: ignore[reportReturnType] (a tensor for a tensor)
+
+    def _log_episodes(self) -> None:
         """`train/episode_return`, `train/episode_length` and `train/steps_per_second`."""
         # All processes log or none does, whichever of them finished an episode.
         sums = [len(self._finished), *np.sum(self._finished, axis=0)] if self._finished else [0] * 3
-        told: Any = torch.tensor(sums, dtype=torch.float64).float().to(self.device)
+        told = torch.tensor(sums, dtype=torch.float64).float().to(self.device)
         if self.trainer.world_size > 1:
-            told = self.trainer.strategy.reduce(told, reduce_op="sum")
+            told = self._sum_over_ranks(told)
         count, total, length = told.tolist()
         if count:
             # The same number in every process; Lightning asks to say so.
@@ -231,34 +248,3 @@ def discrete_task(maker: Maker) -> tuple[Space, int]:
     rule = "one whose actions are numbered from 0"
     require(int(actions.start) == 0, "environment", rule, maker.environment)  # pyright: ignore[reportAttributeAccessIssue]
     return observations, int(actions.n)  # pyright: ignore[reportAttributeAccessIssue]
-
-
-def move_schedules(trainer: Any, num_steps: int, interval: str) -> None:
-    """Move learning-rate schedules, which Lightning leaves to a module that optimizes by itself.
-
-    Args:
-        trainer: Has them.
-        num_steps: How far.
-        interval: Which of them: those that count a `step` or an `epoch`.
-    """
-    with warnings.catch_warnings():
-        # Before learning starts the optimizer has made no step, which torch warns of.
-        warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
-        for schedule in (
-            c.scheduler for c in trainer.lr_scheduler_configs if c.interval == interval
-        ):
-            left = getattr(schedule, "total_steps", np.inf) - schedule.last_epoch
-            if (count := min(num_steps, left)) >= 1:
-                # Those that count steps say their rate for any step, without those before.
-                schedule.last_epoch += count - 1
-                schedule.step()
-
-
-def average_over_ranks(trainer: Any, tensors: list[Tensor]) -> None:
-    """Replace tensors by their mean over the processes, in one message."""
-    if trainer.world_size == 1 or not tensors:
-        return
-    flat = torch.cat([tensor.flatten() for tensor in tensors])
-    mean = trainer.strategy.reduce(flat, reduce_op="mean")
-    for tensor, part in zip(tensors, mean.split([t.numel() for t in tensors]), strict=True):
-        tensor.copy_(part.view_as(tensor))

@@ -21,23 +21,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..lightning_modules.blocks.activations import Activation
-from ..lightning_modules.blocks.checks import require
 from ..lightning_modules.blocks.initializers import WeightInit
 from ..lightning_modules.exact_resume import ExactResume
 from ..lightning_modules.lean_step import LeanStep
-from .agent import ActsInEnvironments, average_over_ranks, move_schedules
-from .bare_steps import bare_step, clip_norm
-from .dqn_settings import check_settings
+from .agent import ActsInEnvironments
+from .dqn_settings import check_run, check_settings
 from .exploration import Exploration, explorer
-from .making import Maker, Preprocessing
-from .memory import Memory, make_memory
-from .networks import Network, make_network
-from .rectifier_mlp import RectifierMLP
-from .replay import Transitions
-from .td_gradient import set_gradient
-from .td_targets import TDLoss, td_loss
-
-SUMS = ("loss", "q_mean", "td_error")
+from .learning.bare_steps import bare_step, clip_norm, follow
+from .learning.manual_steps import average_over_ranks, move_schedules
+from .learning.td_gradient import set_gradient
+from .learning.td_targets import TDLoss, td_loss
+from .networks import Network, make_network, outputs
+from .playing.making import Maker, Preprocessing
+from .replay.memory import Memory, make_memory
+from .replay.ring import Transitions
 
 
 class DQN(LeanStep, ActsInEnvironments, ExactResume, pl.LightningModule):
@@ -138,7 +135,13 @@ class DQN(LeanStep, ActsInEnvironments, ExactResume, pl.LightningModule):
         super().__init__()
         maker = Maker(environment, environment_options or {}, preprocessing, frame_stack)
         self._prepare_acting(
-            maker, num_environments, epoch_steps, chunk_steps, eval_episodes, test_episodes
+            maker,
+            num_environments,
+            epoch_steps,
+            chunk_steps,
+            eval_episodes,
+            test_episodes,
+            ("loss", "q_mean", "td_error"),
         )
         self.explore = explorer(exploration, exploration_start, exploration_end, exploration_steps)
         self.save_hyperparameters()
@@ -158,20 +161,15 @@ class DQN(LeanStep, ActsInEnvironments, ExactResume, pl.LightningModule):
         shape, dtype = tuple(self.observation_space.shape or ()), self.observation_space.dtype
         self.example_input_array = torch.from_numpy(np.zeros((2, *shape), dtype))
         self.memory: Memory | None = None  # while training
-        self._sums, self._num_noted = torch.zeros(len(SUMS)), 0
         self._learning_starts = learning_starts
 
     def forward(self, observations: Tensor) -> Tensor:
         """q(s, a): observations (B, *O) to (B, A)."""
         return self.network(observations)
 
-    @torch.no_grad()
     def action_values(self, observations: NDArray) -> NDArray:
         """q(s, a) as NumPy wants them, (N, *O) to (N, A)."""
-        given, network = torch.from_numpy(observations), self.network
-        if isinstance(network, RectifierMLP):
-            return network.values(given.to(self.device))[-1].cpu().numpy()
-        return network(given.to(self.device)).cpu().numpy()
+        return outputs(self.network, observations, self.device)
 
     def act_greedily(self, observations: NDArray) -> NDArray:
         """The actions (N,) of the highest values for observations (N, *O)."""
@@ -190,7 +188,7 @@ class DQN(LeanStep, ActsInEnvironments, ExactResume, pl.LightningModule):
                 self._learn(rounds * settings["gradient_steps"], now)
             period = settings["target_update_every"]
             if times := now // period - before // period:
-                self._follow(1 - (1 - settings["tau"]) ** times)
+                follow(self.target_network, self.network, 1 - (1 - settings["tau"]) ** times)
         self.count_steps(self.chunk_steps // self.trainer.world_size)
         move_schedules(self.trainer, self.chunk_steps, "step")
         # Not at the epoch's end, which a run resumed there goes through again.
@@ -236,60 +234,33 @@ class DQN(LeanStep, ActsInEnvironments, ExactResume, pl.LightningModule):
     def _note(self, values: Tensor, targets: Tensor, weights: Tensor | None) -> None:
         """Count a batch for the epoch's means; nothing is read before its end."""
         loss = td_loss(values, targets, self.hparams["loss"], weights)
-        distance = (values - targets).abs().mean()
-        self._sums += torch.stack((loss, values.mean(), distance))
-        self._num_noted += 1
+        self.means.add(1, loss, values.mean(), (values - targets).abs().mean())
 
     def _begin_learning(self, seed: int, waiting: dict[str, Any] | None) -> None:
         """Make the memory, and fill it as the checkpoint says."""
         optimizer: Any = self.optimizers(use_pl_optimizer=False)
         self._optimizer_step = bare_step(optimizer)
         assert self.environments is not None
-        rule = "32-true, in which DQN computes its gradient"
-        require(
-            self.trainer.precision == "32-true", "trainer.precision", rule, self.trainer.precision
-        )
-        self.memory = make_memory(self.hparams, self.environments, seed)
         starts, processes = self.hparams["learning_starts"], self.trainer.world_size
-        least = (self.hparams["n_step"] + 1) * len(self.environments) * processes
-        rule = f"at least {least}, so that each process has something to learn from"
-        require(starts >= least, "learning_starts", rule, starts)
+        check_run(self.hparams, self.trainer.precision, processes)
+        self.memory = make_memory(self.hparams, self.environments, seed)
         # Who resumes without the memory of all processes has to fill it again before learning.
         complete = waiting is not None and "replay" in waiting["memory"] and processes == 1
         self._learning_starts = starts if complete else self.env_steps + starts
         if waiting is not None:
             self.memory.load_state_dict(waiting["memory"])
-            if processes == 1:
-                self._sums, self._num_noted = waiting["sums"].to(self.device), waiting["num_noted"]
 
     def _acting_state(self) -> dict[str, Any]:
         if self.memory is None:
             return {}
-        memory = self.memory.state_dict(with_replay=self.hparams["save_replay"])
-        return {"memory": memory, "sums": self._sums.clone(), "num_noted": self._num_noted}
-
-    @torch.no_grad()
-    def _follow(self, tau: float) -> None:
-        """w- <- w- + tau (w - w-)."""
-        pairs = zip(self.network.parameters(), self.target_network.parameters(), strict=True)
-        for ours, theirs in pairs:
-            theirs.lerp_(ours, tau)
+        return {"memory": self.memory.state_dict(with_replay=self.hparams["save_replay"])}
 
     def on_train_end(self) -> None:
         """Forget; what is kept of a trained module needs no memory."""
         super().on_train_end()
         self.memory = None
 
-    def on_train_epoch_start(self) -> None:
-        """Start counting."""
-        super().on_train_epoch_start()
-        self._sums, self._num_noted = torch.zeros(len(SUMS), device=self.device), 0
-
     def on_train_epoch_end(self) -> None:
-        """Log the epoch's means."""
-        self.log_acting()
+        """Log the epoch's means, and what is left of the exploration."""
+        super().on_train_epoch_end()
         self.log("train/exploration", self.explore.schedule(self.env_steps), sync_dist=True)
-        if self._num_noted:
-            means = self._sums / self._num_noted
-            for name, mean in zip(SUMS, means, strict=True):
-                self.log(f"train/{name}", mean, sync_dist=True)

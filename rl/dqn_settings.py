@@ -39,3 +39,22 @@ def check_settings(settings: Mapping[str, Any]) -> None:
     require(
         settings["learning_starts"] >= least, "learning_starts", rule, settings["learning_starts"]
     )
+
+
+def check_run(settings: Mapping[str, Any], precision: Any, world_size: int) -> None:
+    """Check what only the run knows.
+
+    Args:
+        settings: The arguments of `DQN`.
+        precision: The trainer's.
+        world_size: How many processes learn together.
+
+    Raises:
+        ValueError: If DQN cannot learn so.
+    """
+    rule = "32-true, in which DQN computes its gradient"
+    require(precision == "32-true", "trainer.precision", rule, precision)
+    starts = settings["learning_starts"]
+    least = (settings["n_step"] + 1) * settings["num_environments"] * world_size
+    rule = f"at least {least}, so that each process has something to learn from"
+    require(starts >= least, "learning_starts", rule, starts)

@@ -23,12 +23,12 @@ from ..lightning_modules.blocks.checks import require
 from ..lightning_modules.exact_resume import ExactResume
 from ..lightning_modules.lean_step import LeanStep
 from .agent import ActsInEnvironments
-from .dyna_model import Outcomes, q_learning_step
-from .dynamic_programming import optimal_values
-from .making import Maker
-from .tables import table_of
-from .value_control import epsilon_greedy
-from .value_features import states_of
+from .playing.making import Maker
+from .values.control import epsilon_greedy
+from .values.dyna_model import Outcomes, q_learning_step
+from .values.dynamic_programming import optimal_values
+from .values.features import states_of
+from .values.tables import table_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -158,10 +158,6 @@ class DynaQ(LeanStep, ActsInEnvironments, ExactResume, pl.LightningModule):
         """Go on with them."""
         super().on_load_checkpoint(checkpoint)
         self.episode_lengths = list(checkpoint["acting"]["episode_lengths"])
-
-    def on_train_epoch_end(self) -> None:
-        """Log what acting logs."""
-        self.log_acting()
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Log `val/rms_error`, `eval/return` and `eval/episode_length`."""

@@ -16,8 +16,8 @@ from gymnasium import register
 from numpy.typing import NDArray
 
 from ..lightning_modules.blocks.checks import require, require_one_of
-from .table_environment import Several, TableEnvironment
-from .tables import Table, grid_coordinates
+from .values.table_environment import Several, TableEnvironment
+from .values.tables import Table, grid_coordinates
 
 # The maze of Sutton and Barto 2018, example 8.1: 14 steps are the shortest way.
 DYNA_MAZE = (

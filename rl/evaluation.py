@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .acting import Environments
+from .playing.acting import Environments
 
 MOST_AT_ONCE = 25  # environments side by side
 Policy = Callable[[NDArray], NDArray]  # observations (N, *O) -> actions (N,)

@@ -12,7 +12,9 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
+import torch
 from gymnasium import Space, spaces
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -20,7 +22,7 @@ from ..lightning_modules.blocks.activations import Activation
 from ..lightning_modules.blocks.checks import require, require_one_of
 from ..lightning_modules.blocks.initializers import WeightInit
 from ..lightning_modules.blocks.layers import LayerStyle
-from .rectifier_mlp import RectifierMLP
+from .learning.rectifier_mlp import RectifierMLP
 
 Network = Literal["mlp", "cnn"]
 
@@ -155,3 +157,14 @@ def _convolutions(space: Space, style: LayerStyle) -> tuple[list[nn.Module], int
         rule = "pictures of at least 36 x 36"
         require(min(height, width) >= 1, "environment", rule, shape)
     return [*layers, nn.Flatten()], channels * height * width
+
+
+@torch.no_grad()
+def outputs(network: nn.Module, observations: NDArray, device: torch.device) -> NDArray:
+    """What a network says, from NumPy to NumPy: observations (N, *O) to (N, A).
+
+    Acting asks this at every step, so the plainest networks are run without their layers' calls.
+    """
+    given = torch.from_numpy(observations).to(device)
+    said = network.values(given)[-1] if isinstance(network, RectifierMLP) else network(given)
+    return said.cpu().numpy()

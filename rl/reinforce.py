@@ -26,15 +26,12 @@ from torch.optim import Optimizer
 from ..lightning_modules.blocks.activations import Activation
 from ..lightning_modules.blocks.checks import require
 from ..lightning_modules.blocks.initializers import WeightInit
-from ..lightning_modules.epoch_means import EpochMeans
 from ..lightning_modules.exact_resume import ExactResume
 from ..lightning_modules.lean_step import LeanStep
-from .acting import Steps
-from .agent import ActsInEnvironments, average_over_ranks, move_schedules
-from .bare_steps import clip_norm
-from .making import Maker, Preprocessing
-from .networks import Network, make_network
-from .policy_gradient import (
+from .agent import ActsInEnvironments
+from .learning.bare_steps import clip_norm
+from .learning.manual_steps import average_over_ranks, move_schedules
+from .learning.policy_gradient import (
     entropy,
     is_cut,
     mean_and_deviation,
@@ -42,10 +39,12 @@ from .policy_gradient import (
     returns_to_go,
     standardised,
 )
-from .rectifier_mlp import RectifierMLP
+from .learning.state_values import StateValues
+from .networks import Network, make_network, outputs
+from .playing.acting import Steps
+from .playing.making import Maker, Preprocessing
+from .playing.rollout import play_rollout
 from .reinforce_settings import Baseline, check_settings
-from .rollout import play_rollout
-from .state_values import StateValues
 
 
 class REINFORCE(LeanStep, ActsInEnvironments, ExactResume, pl.LightningModule):
@@ -122,7 +121,13 @@ class REINFORCE(LeanStep, ActsInEnvironments, ExactResume, pl.LightningModule):
         check_settings(self.hparams)
         maker = Maker(environment, environment_options or {}, preprocessing, frame_stack)
         self._prepare_acting(
-            maker, num_environments, epoch_steps, rollout_steps, eval_episodes, test_episodes
+            maker,
+            num_environments,
+            epoch_steps,
+            rollout_steps,
+            eval_episodes,
+            test_episodes,
+            ("loss", "entropy", *(["value_loss"] if baseline == "value" else [])),
         )
         self.automatic_optimization = False
         self.value_updates = 10 if value_updates is None else value_updates
@@ -134,19 +139,14 @@ class REINFORCE(LeanStep, ActsInEnvironments, ExactResume, pl.LightningModule):
             self.values = StateValues(make_network(self.observation_space, 1, *style))
         shape, dtype = tuple(self.observation_space.shape or ()), self.observation_space.dtype
         self.example_input_array = torch.from_numpy(np.zeros((2, *shape), dtype))
-        self._means = self._no_means()
 
     def forward(self, observations: Tensor) -> Tensor:
         """Scores of the actions, whose soft-max is pi(a|s): (B, *O) to (B, A)."""
         return self.policy(observations)
 
-    @torch.no_grad()
     def action_scores(self, observations: NDArray) -> NDArray:
         """Scores as NumPy wants them, (N, *O) to (N, A)."""
-        given, policy = torch.from_numpy(observations).to(self.device), self.policy
-        if isinstance(policy, RectifierMLP):
-            return policy.values(given)[-1].cpu().numpy()
-        return policy(given).cpu().numpy()
+        return outputs(self.policy, observations, self.device)
 
     def act_greedily(self, observations: NDArray) -> NDArray:
         """The likeliest actions (N,) for observations (N, *O)."""
@@ -194,7 +194,7 @@ class REINFORCE(LeanStep, ActsInEnvironments, ExactResume, pl.LightningModule):
         whole = loss if values is None else loss + values.loss(observations, returns)
         self._update(share * whole)
         losses = [loss, entropy(scores), (returns - expected).square().mean()]
-        self._means.add(len(returns), *losses[: len(self._means.names)])
+        self.means.add(len(returns), *losses[: len(self.means.names)])
 
     def _returns(self, rollout: Steps) -> NDArray:
         """G (T, N), with the value of the next state after a cut where there is a value network."""
@@ -245,35 +245,15 @@ class REINFORCE(LeanStep, ActsInEnvironments, ExactResume, pl.LightningModule):
         counted = torch.tensor(float(count), device=self.device)
         return count * self.trainer.world_size / float(self._sum_over_ranks(counted))
 
-    def _sum_over_ranks(self, values: Tensor) -> Tensor:
-        return self.trainer.strategy.reduce(values, reduce_op="sum")  # pyright: ignore[reportReturnType] (a tensor for a tensor)
-
     def _on_device(self, array: NDArray) -> Tensor:
         return torch.from_numpy(array).to(self.device)
-
-    # The epoch's means.
-
-    def _no_means(self) -> EpochMeans:
-        return EpochMeans(("loss", "entropy", *(["value_loss"] if self.values is not None else [])))
 
     def _begin_learning(self, seed: int, waiting: dict[str, Any] | None) -> None:
         stride = self.num_environments * self.trainer.world_size
         rule = f"at least two steps of each environment of all processes ({2 * stride})"
         require(self.chunk_steps >= 2 * stride, "rollout_steps", rule, self.chunk_steps)
-        if waiting is not None:
-            self._means.load_state_dict(waiting["means"])
-
-    def _acting_state(self) -> dict[str, Any]:
-        return {"means": self._means.state_dict()}
-
-    def on_train_epoch_start(self) -> None:
-        """Start counting."""
-        super().on_train_epoch_start()
-        self._means = self._no_means()
 
     def on_train_epoch_end(self) -> None:
-        """Log the epoch's means."""
-        self.log_acting()
-        for name, mean in self._means.means(self._sum_over_ranks).items():
-            self.log(f"train/{name}", mean, sync_dist=True)
+        """Log the epoch's means, and move schedules that count epochs."""
+        super().on_train_epoch_end()
         move_schedules(self.trainer, 1, "epoch")

@@ -17,13 +17,13 @@ from torch import Tensor
 from ..lightning_modules.blocks.activations import Activation
 from ..lightning_modules.blocks.checks import require, require_one_of
 from ..lightning_modules.blocks.initializers import WeightInit
-from .acting import Steps
-from .dynamic_programming import policy_values, uniform_policy
-from .making import Maker
-from .n_step import NStep
-from .value_episodes import WholeEpisodes
-from .value_features import Features
-from .value_rule import ValueLearner
+from .playing.acting import Steps
+from .playing.making import Maker
+from .replay.n_step import NStep
+from .values.dynamic_programming import policy_values, uniform_policy
+from .values.episodes import WholeEpisodes
+from .values.features import Features
+from .values.rule import ValueLearner
 
 Method = Literal["monte_carlo", "td"]
 
@@ -123,4 +123,4 @@ class ValueFunction(ValueLearner):
     def _acting_state(self) -> dict[str, Any]:
         if self._collector is None:
             return {}
-        return {**super()._acting_state(), "collector": self._collector.state_dict()}
+        return {"collector": self._collector.state_dict()}

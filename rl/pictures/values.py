@@ -12,8 +12,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from ..dynamic_programming import action_values
-from ..tables import Table
+from ..values.dynamic_programming import action_values
+from ..values.tables import Table
 
 MOVES = ((0, -1), (1, 0), (0, 1), (-1, 0))  # (right, down): up, right, down, left
 

@@ -28,9 +28,9 @@ import torch
 from measuring.ours import fit_seconds
 from paceline.platform.config import load
 from paceline.platform.training import prepare
-from paceline.rl.acting import Environments
 from paceline.rl.dqn import DQN
-from paceline.rl.memory import Memory
+from paceline.rl.playing.acting import Environments
+from paceline.rl.replay.memory import Memory
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Callback
 

@@ -31,9 +31,9 @@ from measuring.ours import fit_seconds
 from numpy.typing import NDArray
 from paceline.platform.config import load
 from paceline.platform.training import prepare
-from paceline.rl.acting import Environments
-from paceline.rl.making import Maker
-from paceline.rl.played_episodes import play
+from paceline.rl.playing.acting import Environments
+from paceline.rl.playing.making import Maker
+from paceline.rl.playing.played_episodes import play
 from paceline.rl.reinforce import REINFORCE
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Callback

@@ -7,9 +7,10 @@ import gymnasium
 import pytest
 import torch
 from gymnasium import spaces
-from paceline.rl.agent import Chunks, average_over_ranks, discrete_task, move_schedules
+from paceline.rl.agent import Chunks, discrete_task
 from paceline.rl.dqn import DQN
-from paceline.rl.making import Maker
+from paceline.rl.learning.manual_steps import average_over_ranks, move_schedules
+from paceline.rl.playing.making import Maker
 from torch.optim.lr_scheduler import StepLR
 
 
@@ -64,7 +65,7 @@ def test_the_mean_return_is_over_the_episodes_of_all_processes_and_all_log_it(
     monkeypatch.setattr(DQN, "trainer", fake_trainer(2, [1.0, 10.0, 30.0]))
     model.log = lambda name, value, **_: logged.update({name: value})
     model._finished = finished
-    model.log_acting()
+    model._log_episodes()
     count = len(finished) + 1
     assert logged["train/episode_return"] == pytest.approx((10 + 5 * (count > 1)) / count)
     assert logged["train/episode_length"] == pytest.approx((30 + 9 * (count > 1)) / count)
@@ -74,7 +75,7 @@ def test_no_episode_that_ended_is_no_return(monkeypatch):
     model, logged = DQN(), {}
     monkeypatch.setattr(DQN, "trainer", fake_trainer(2, [0.0, 0.0, 0.0]))
     model.log = lambda name, value, **_: logged.update({name: value})
-    model.log_acting()
+    model._log_episodes()
     assert logged == {}
 
 

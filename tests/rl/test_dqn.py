@@ -15,9 +15,9 @@ import pytorch_lightning as pl
 import torch
 from paceline.platform.optimization import set_optimizer
 from paceline.rl.dqn import DQN
+from paceline.rl.learning.td_gradient import set_gradient
 from paceline.rl.networks import make_network
-from paceline.rl.replay import Transitions
-from paceline.rl.td_gradient import set_gradient
+from paceline.rl.replay.ring import Transitions
 from torch import Tensor, nn
 
 pytestmark = pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers")

@@ -7,7 +7,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from paceline.rl.dyna import DynaQ
-from paceline.rl.dyna_model import Outcomes, q_learning_step
+from paceline.rl.values.dyna_model import Outcomes, q_learning_step
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 pytestmark = [

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
-from paceline.rl.acting import Environments
 from paceline.rl.environments import DYNA_MAZE, GridWorld, Identity, RandomWalk
-from paceline.rl.making import Maker
-from paceline.rl.tables import draw_next, table_of
+from paceline.rl.playing.acting import Environments
+from paceline.rl.playing.making import Maker
+from paceline.rl.values.tables import draw_next, table_of
 
 IDS = ("Identity-v0", "RandomWalk-v0", "GridWorld-v0")
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
-from paceline.rl.acting import Environments
 from paceline.rl.evaluation import Returns, evaluate, num_environments_for
+from paceline.rl.playing.acting import Environments
 
 
 class Counts(gymnasium.Env):

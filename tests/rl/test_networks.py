@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from paceline.rl.learning.rectifier_mlp import RectifierMLP
 from paceline.rl.networks import Dueling, Grey, make_network
-from paceline.rl.rectifier_mlp import RectifierMLP
 from torch import nn
 
 VECTOR = spaces.Box(-1, 1, (4,), np.float32)

@@ -9,10 +9,10 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from paceline.lightning_modules.blocks.schedules import CosineDecay
-from paceline.rl.acting import Environments, Steps
-from paceline.rl.making import Maker
+from paceline.rl.playing.acting import Environments, Steps
+from paceline.rl.playing.making import Maker
+from paceline.rl.playing.rollout import play_rollout
 from paceline.rl.reinforce import REINFORCE
-from paceline.rl.rollout import play_rollout
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 pytestmark = [

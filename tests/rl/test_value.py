@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
-from paceline.rl.acting import Steps
-from paceline.rl.dynamic_programming import optimal_values
 from paceline.rl.environments import GridWorld, RandomWalk
+from paceline.rl.playing.acting import Steps
 from paceline.rl.value import ValueFunction
-from paceline.rl.value_control import ActionValueFunction, epsilon_greedy
-from paceline.rl.value_episodes import WholeEpisodes
-from paceline.rl.value_features import ValueNetwork, state_features
+from paceline.rl.values.control import ActionValueFunction, epsilon_greedy
+from paceline.rl.values.dynamic_programming import optimal_values
+from paceline.rl.values.episodes import WholeEpisodes
+from paceline.rl.values.features import ValueNetwork, state_features
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 pytestmark = [

@@ -1,0 +1,1 @@
+"""What an agent's learning is made of: targets, gradients of values and policies, bare steps."""

@@ -1,0 +1,1 @@
+"""Memories of what happened: a ring of transitions, n-step returns, priorities."""
