@@ -24,18 +24,18 @@ from .platform.verbs import help_text
 # verb -> module with a function of that name, which takes the parsed arguments and returns an
 # object for `--json` and a text for a person. `show` finds sweeps too, so it lives upstairs.
 _HOME_OF = {
-    "list": ".platform.catalog_commands",
-    "completion": ".platform.catalog_commands",
-    "data": ".platform.data_command",
-    "fit": ".platform.run_commands",
-    "validate": ".platform.run_commands",
-    "test": ".platform.run_commands",
-    "predict": ".platform.run_commands",
-    "sample": ".platform.run_commands",
-    "inspect": ".platform.inspect_command",
-    "check": ".platform.check_command",
-    "bench": ".platform.bench_command",
-    "ui": ".platform.ui_command",
+    "list": ".platform.commands.catalog_commands",
+    "completion": ".platform.commands.catalog_commands",
+    "data": ".platform.commands.data_command",
+    "fit": ".platform.commands.run_commands",
+    "validate": ".platform.commands.run_commands",
+    "test": ".platform.commands.run_commands",
+    "predict": ".platform.commands.run_commands",
+    "sample": ".platform.commands.run_commands",
+    "inspect": ".platform.commands.inspect_command",
+    "check": ".platform.commands.check_command",
+    "bench": ".platform.commands.bench_command",
+    "ui": ".platform.commands.ui_command",
     "sweep": ".tuning.commands",
     "resume": ".tuning.commands",
     "extend": ".tuning.commands",
@@ -60,7 +60,11 @@ def main(argv: list[str] | None = None) -> int:
         print(importlib.import_module("paceline").__version__)
         return 0
     if argv[0] == "complete":
-        print("\n".join(importlib.import_module("paceline.platform.completion").complete(argv[1:])))
+        print(
+            "\n".join(
+                importlib.import_module("paceline.platform.commands.completion").complete(argv[1:])
+            )
+        )
         return 0
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # a config names classes of the folder that one works in

@@ -134,7 +134,7 @@ def _value(text: str, where: str, flag: Flag | None) -> Any:
         return parts
     if flag is not None and flag.metavar not in ("INT", "NUMBER", "SECONDS"):
         return text
-    from .config_file import parse_value
+    from .configuration.file import parse_value
 
     return parse_value(text, where)
 

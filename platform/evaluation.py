@@ -16,20 +16,20 @@ from typing import Any
 
 import torch
 
-from . import training
-from .building import Built
 from .catalog import entries
-from .config import Config, load
-from .config_classes import load_class
+from .configuration.classes import load_class
+from .configuration.config import Config, load
 from .errors import UserError, must, unknown
 from .home import free_name, home, names, read_state, run_folder
 from .result import RunResult
 from .runs import failed, open_store
 from .signals import interruptible
-from .tracking import Store
-from .tracking_logger import RunLogger
-from .tracking_uri import resolve_uri
-from .tracking_writer import MetricWriter
+from .tracking.logger import RunLogger
+from .tracking.store import Store
+from .tracking.uri import resolve_uri
+from .tracking.writer import MetricWriter
+from .training import fitting as training
+from .training.building import Built
 
 # A run may have trained in several processes.
 _ALONE = {"trainer.devices": 1, "trainer.num_nodes": 1, "trainer.strategy": "auto"}

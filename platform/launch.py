@@ -16,17 +16,17 @@ from typing import Any
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Callback
 
-from .building import Built
-from .config import Config
-from .tracking import Store
-from .tracking_artifacts import finish_artifacts
-from .tracking_background import Background
-from .tracking_logger import RunLogger
-from .tracking_record import begin, record_data, record_model, summary_of
-from .tracking_snapshots import Snapshots
-from .tracking_system import SystemMonitor
-from .tracking_writer import MetricWriter
-from .training import Outcome, fit, prepare
+from .configuration.config import Config
+from .tracking.artifacts import finish_artifacts
+from .tracking.background import Background
+from .tracking.logger import RunLogger
+from .tracking.record import begin, record_data, record_model, summary_of
+from .tracking.snapshots import Snapshots
+from .tracking.store import Store
+from .tracking.system import SystemMonitor
+from .tracking.writer import MetricWriter
+from .training.building import Built
+from .training.fitting import Outcome, fit, prepare
 
 
 class _RecordData(Callback):

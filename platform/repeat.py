@@ -8,14 +8,14 @@ import time
 
 from scipy.stats import t as student_t
 
-from .config import Config
+from .configuration.config import Config
 from .home import claim, write_atomic, write_state
 from .result import RunResult
 from .runs import fit_config, is_joining, open_store
 from .signals import Interrupted, interruptible
-from .tracking import Store
-from .tracking_writer import MetricWriter
-from .training import prepare
+from .tracking.store import Store
+from .tracking.writer import MetricWriter
+from .training.fitting import prepare
 
 
 def mean_and_interval(values: list[float], confidence: float = 0.95) -> tuple[float, float]:

@@ -7,15 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from . import training
-from .checkpoint_file import read
-from .checkpoint_names import BEST, LATEST
-from .config import load
+from .configuration.config import load
 from .errors import UserError, must
 from .home import claim, read_state, run_folder
 from .result import RunResult
 from .runs import Run, open_store, train_run
 from .signals import interruptible
+from .training import fitting as training
+from .training.checkpoint_file import read
+from .training.checkpoint_names import BEST, LATEST
 
 
 def resume_run(name: str, storage: str | None = None, *, command: str = "") -> RunResult:

@@ -14,18 +14,18 @@ from typing import Any
 
 from pytorch_lightning.callbacks import Callback
 
-from . import training
-from .building import Built
-from .checkpoint_names import BEST
-from .config import Config, load
+from .configuration.config import Config, load
 from .errors import PacelineError, RunError, UserError, must
 from .home import claim, home, write_atomic, write_state
 from .launch import train
 from .progress import EpochProgress
 from .result import RunResult
 from .signals import Interrupted, interruptible
-from .tracking import Store
-from .tracking_uri import resolve_uri
+from .tracking.store import Store
+from .tracking.uri import resolve_uri
+from .training import fitting as training
+from .training.building import Built
+from .training.checkpoint_names import BEST
 from .verbs import VERBS
 
 # Lightning starts the other ranks of a native DDP run as copies of this command; they join by this.

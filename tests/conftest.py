@@ -69,7 +69,7 @@ def _no_test_writes_into_the_real_home(tmp_path_factory: pytest.TempPathFactory)
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A SQLite store with MLflow's tables and nothing in them."""
-    from paceline.platform.tracking_store import prepare_store
+    from paceline.platform.tracking.migration import prepare_store
 
     path = tmp_path_factory.mktemp("empty-store") / "mlflow.db"
     prepare_store(f"sqlite:///{path}")

@@ -178,7 +178,7 @@ def test_console_blocks_show_what_is_printed(environment, workplace: Path):
 
 
 def test_space_of_the_readme_is_one_that_a_recipe_takes():
-    from paceline.platform.config import load
+    from paceline.platform.configuration.config import load
     from paceline.tuning.search.space import read_space
 
     bodies = [body for kind, given, body in BLOCKS if kind == "yaml" and not given]

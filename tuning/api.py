@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..platform.config import load
+from ..platform.configuration.config import load
 from ..platform.home import read_state
 from ..platform.result import RunResult
 from ..platform.runs import changes_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..platform.options import Sweep
+from ..platform.configuration.options import Sweep
 from .rows import Rows
 
 

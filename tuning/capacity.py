@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from ..platform.configuration.options import Launch
 from ..platform.errors import UserError
-from ..platform.options import Launch
 
 Resources = Mapping[str, float]
 

@@ -23,7 +23,7 @@ def sweep_command(arguments: Arguments) -> Answer:
 
     recipe_path(str(arguments.positional["RECIPE"]))  # a misspelt name is told before Ray starts
     if arguments.flag("print_config"):
-        from ..platform.run_commands import config_of
+        from ..platform.commands.run_commands import config_of
 
         config = config_of(arguments)
         return config.resolved, config.text(), 0
@@ -42,7 +42,7 @@ def _session(arguments: Arguments, recipe: str) -> RaySession:
 
 
 def _sweep(arguments: Arguments, session: RaySession) -> Answer:
-    from ..platform.run_commands import command_line, config_of
+    from ..platform.commands.run_commands import command_line, config_of
     from .sweep import run_sweep
 
     config, name = config_of(arguments), arguments.options.get("name")
@@ -56,8 +56,8 @@ def resume_command(arguments: Arguments) -> Answer:
     name, storage = str(arguments.positional["NAME"]), _storage(arguments)
     if read_state(name, storage).get("kind") == "sweep":
         return _go_on(arguments, name)
+    from ..platform.commands.run_commands import answer_run, command_line
     from ..platform.resume_run import resume_run
-    from ..platform.run_commands import answer_run, command_line
 
     return answer_run(arguments, lambda: resume_run(name, storage, command=command_line()), "test")
 
@@ -82,7 +82,7 @@ def _go_on(arguments: Arguments, name: str, more: int = 0) -> Answer:
 
     config = run_folder(name, _storage(arguments)) / "config.yaml"
     with _session(arguments, str(config)) as session:
-        from ..platform.run_commands import command_line
+        from ..platform.commands.run_commands import command_line
         from .resume import extend_sweep, resume_sweep
 
         told = {"command": command_line(), "session": session}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..platform.tracking import Store
+from ..platform.tracking.store import Store
 from .budget import Budget
 from .journal import Journal
 from .plan import Plan

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 from ..platform.errors import RunError
 from ..platform.home import write_state
 from ..platform.signals import Interrupted
-from ..platform.step_overhead import frozen_heap
-from ..platform.tracking_record import begin
+from ..platform.tracking.record import begin
+from ..platform.training.step_overhead import frozen_heap
 from .capacity import worker_shape
 from .course import Course
 from .deferred_signals import DeferredSignals

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..platform.errors import UserError
-from ..platform.tracking import Store
-from ..platform.tracking_background import Background
-from ..platform.tracking_writer import MetricWriter
+from ..platform.tracking.background import Background
+from ..platform.tracking.store import Store
+from ..platform.tracking.writer import MetricWriter
 from .budget import Budget
 from .journal import Journal
 from .rows import TrialRow

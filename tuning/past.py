@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..platform.config import Config, load
-from ..platform.config_keys import full_key
+from ..platform.configuration.config import Config, load
+from ..platform.configuration.keys import full_key
 from ..platform.errors import UserError, must
 from ..platform.home import read_state, run_folder
 from .journal import JOURNAL, check_safe, read_events, read_rows

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ..platform import training
-from ..platform.building import Built
-from ..platform.config import Config
+from ..platform.configuration.config import Config
 from ..platform.errors import UserError, must
 from ..platform.home import read_state, run_folder
+from ..platform.training import fitting as training
+from ..platform.training.building import Built
 from .journal import read_rows
 from .search.points import points_of, read_points
 from .search.probe import check

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from ..platform.tracking_artifacts import log_files
+from ..platform.tracking.artifacts import log_files
 from .course import Course
 from .report.findings import find
 from .report.stored import stored_report

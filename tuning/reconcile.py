@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from ..platform.errors import UserError, must
 from ..platform.home import claim, read_state, run_folder, write_state
-from ..platform.tracking import Store
+from ..platform.tracking.store import Store
 from .journal import Journal, check_safe, read_events
 from .rows import Rows, TrialRow
 

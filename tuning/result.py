@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..platform.checkpoint_names import BEST
-from ..platform.config_keys import short_key
+from ..platform.configuration.keys import short_key
 from ..platform.result import Status
+from ..platform.training.checkpoint_names import BEST
 from .rows import Rows, TrialRow
 from .search.space import Space
 from .trial_folder import folder_of

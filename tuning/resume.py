@@ -10,12 +10,12 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from ..platform.config import Config
+from ..platform.configuration.config import Config
 from ..platform.errors import RunError, UserError, must
 from ..platform.home import claim
 from ..platform.runs import open_store
 from ..platform.signals import interruptible
-from ..platform.tracking import Store
+from ..platform.tracking.store import Store
 from .budget import read_budget
 from .capacity import concurrency
 from .course import Course

@@ -7,12 +7,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ..platform.config import Config
-from ..platform.config_keys import get_key
+from ..platform.configuration.config import Config
+from ..platform.configuration.keys import get_key
 from ..platform.home import claim, free_name, home, write_atomic, write_state
 from ..platform.runs import open_store
 from ..platform.signals import interruptible
-from ..platform.tracking_uri import resolve_uri
+from ..platform.tracking.uri import resolve_uri
 from .budget import read_budget
 from .capacity import concurrency
 from .course import Course

@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from ..platform.catalog import entries
-from ..platform.config import Config
-from ..platform.config_keys import CLASS_SECTIONS, get_key, short_key
+from ..platform.configuration.config import Config
+from ..platform.configuration.keys import CLASS_SECTIONS, get_key, short_key
 from ..platform.errors import PacelineError
 from ..platform.launch import train
 from ..platform.resume_run import checkpoint_to_go_on
-from ..platform.training import prepare
+from ..platform.training.fitting import prepare
 from . import ray_settings as ray_settings
 from .reporter import Report, TrialReporter, UnknownMetric
 from .trial_folder import folder_of, logged, only_writer, remove_leftovers

@@ -92,8 +92,8 @@ def warm(recipe: str, changes: dict[str, list[Any]], files: list[str], folder: s
     if folder not in sys.path:
         sys.path.append(folder)
     os.chdir(folder)
-    from ..platform.config import load
-    from ..platform.training import prepare
+    from ..platform.configuration.config import load
+    from ..platform.training.fitting import prepare
 
     given = {key: (value, flag) for key, (value, flag) in changes.items()}
     built = prepare(load(recipe, given, tuple(files)))

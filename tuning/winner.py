@@ -10,15 +10,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..platform import training
-from ..platform.checkpoint_names import BEST
-from ..platform.config import Config
+from ..platform.configuration.config import Config
 from ..platform.evaluation import evaluate
 from ..platform.home import read_state, run_folder, write_atomic
 from ..platform.repeat import mean_and_interval
 from ..platform.runs import fit_config
-from ..platform.tracking_artifacts import finish_artifacts
-from ..platform.tracking_writer import MetricWriter
+from ..platform.tracking.artifacts import finish_artifacts
+from ..platform.tracking.writer import MetricWriter
+from ..platform.training import fitting as training
+from ..platform.training.checkpoint_names import BEST
 from .course import Course
 from .rows import TrialRow
 from .trial_folder import folder_of

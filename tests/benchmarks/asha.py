@@ -42,8 +42,8 @@ from measuring.journal import Trial, read_losses, read_trials
 from measuring.process import PACELINE, fresh_folder, run, two_at_a_time
 from measuring.record import check_record, make_store
 from mlflow.tracking import MlflowClient
-from paceline.platform.config import load
-from paceline.platform.training import fit
+from paceline.platform.configuration.config import load
+from paceline.platform.training.fitting import fit
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Callback
 

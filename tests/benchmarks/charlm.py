@@ -35,9 +35,9 @@ import torch
 from measuring.ours import fit_seconds
 from measuring.products import linear_products, products_seconds
 from paceline.lightning_modules.data.sequences.streams import TrainingStreams
-from paceline.platform.building import Built
-from paceline.platform.config import Config, load
-from paceline.platform.training import prepare
+from paceline.platform.configuration.config import Config, load
+from paceline.platform.training.building import Built
+from paceline.platform.training.fitting import prepare
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 

@@ -28,9 +28,9 @@ from typing import Any, NamedTuple
 
 import torch
 from measuring.ours import fit_seconds
-from paceline.platform.building import Built
-from paceline.platform.config import Config, load
-from paceline.platform.training import prepare
+from paceline.platform.configuration.config import Config, load
+from paceline.platform.training.building import Built
+from paceline.platform.training.fitting import prepare
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 

@@ -26,8 +26,8 @@ from typing import Any
 
 import torch
 from measuring.ours import fit_seconds
-from paceline.platform.config import load
-from paceline.platform.training import prepare
+from paceline.platform.configuration.config import load
+from paceline.platform.training.fitting import prepare
 from paceline.rl.dqn import DQN
 from paceline.rl.playing.acting import Environments
 from paceline.rl.replay.memory import Memory

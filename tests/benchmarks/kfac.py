@@ -34,7 +34,7 @@ from paceline.lightning_modules.autoencoder import Autoencoder
 from paceline.lightning_modules.blocks.kfac import KFAC
 from paceline.lightning_modules.blocks.optimizers import Nesterov
 from paceline.lightning_modules.data.mnist import MNIST
-from paceline.platform.config import load
+from paceline.platform.configuration.config import load
 from torch import Tensor
 from torch.optim import Optimizer
 

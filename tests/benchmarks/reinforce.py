@@ -29,8 +29,8 @@ import numpy as np
 import torch
 from measuring.ours import fit_seconds
 from numpy.typing import NDArray
-from paceline.platform.config import load
-from paceline.platform.training import prepare
+from paceline.platform.configuration.config import load
+from paceline.platform.training.fitting import prepare
 from paceline.rl.playing.acting import Environments
 from paceline.rl.playing.making import Maker
 from paceline.rl.playing.played_episodes import play

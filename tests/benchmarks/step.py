@@ -33,8 +33,8 @@ from typing import Any
 import numpy as np
 import torch
 from measuring.ours import fit_seconds
-from paceline.platform.config import load
-from paceline.platform.training import prepare
+from paceline.platform.configuration.config import load
+from paceline.platform.training.fitting import prepare
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy

@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from paceline.platform.tracking import Store, resolve_uri
-from paceline.platform.tracking_logger import RunLogger
-from paceline.platform.tracking_writer import MetricWriter
+from paceline.platform.tracking.logger import RunLogger
+from paceline.platform.tracking.store import Store, resolve_uri
+from paceline.platform.tracking.writer import MetricWriter
 from pytorch_lightning.loggers import MLFlowLogger
 
 NAMES = ("train/loss", "train/accuracy", "train/grad_norm", "lr", "train/weight_norm")

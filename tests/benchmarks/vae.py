@@ -38,8 +38,8 @@ import torch
 from measuring.ours import fit_seconds
 from measuring.products import linear_products, products_seconds
 from paceline.lightning_modules.data.samples import Samples
-from paceline.platform.config import load
-from paceline.platform.training import prepare
+from paceline.platform.configuration.config import load
+from paceline.platform.training.fitting import prepare
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F

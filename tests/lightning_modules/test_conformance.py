@@ -24,12 +24,12 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
-from paceline.platform import config
-from paceline.platform.building import Built
-from paceline.platform.building import build as build_all
 from paceline.platform.catalog import entries
-from paceline.platform.config_classes import load_class
-from paceline.platform.optimization import set_optimizer
+from paceline.platform.configuration import config
+from paceline.platform.configuration.classes import load_class
+from paceline.platform.training.building import Built
+from paceline.platform.training.building import build as build_all
+from paceline.platform.training.optimization import set_optimizer
 from pytorch_lightning import LightningDataModule, LightningModule
 from pytorch_lightning.callbacks import ModelCheckpoint
 from torch.utils._pytree import tree_map

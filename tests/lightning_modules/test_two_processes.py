@@ -32,9 +32,9 @@ from paceline.lightning_modules.sequence_regressor import SequenceRegressor
 from paceline.lightning_modules.spell import Speller
 from paceline.lightning_modules.tagging import Tagger
 from paceline.lightning_modules.variational_rule import VariationalRule
-from paceline.platform import config
-from paceline.platform.building import build as build_all
+from paceline.platform.configuration import config
 from paceline.platform.errors import UserError
+from paceline.platform.training.building import build as build_all
 from torch import Tensor, nn
 
 EXAMPLES = 8

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from paceline.platform.tracking import Store, resolve_uri
+from paceline.platform.tracking.store import Store, resolve_uri
 
 
 @pytest.fixture(scope="session")

@@ -111,7 +111,7 @@ def test_no_verb_gives_two_flags_one_name():
 
 
 def test_every_flag_that_sets_a_key_sets_one_that_there_is():
-    from paceline.platform.config_parser import parser
+    from paceline.platform.configuration.parser import parser
 
     keys = {action.dest for action in parser()._actions}
     for verb in VERBS.values():

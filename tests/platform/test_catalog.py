@@ -15,8 +15,8 @@ from paceline.platform.catalog import (
     recipe_path,
     summary,
 )
-from paceline.platform.config import load
-from paceline.platform.config_classes import resolve_class
+from paceline.platform.configuration.classes import resolve_class
+from paceline.platform.configuration.config import load
 from paceline.platform.errors import UserError
 
 MODULE = '''

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from paceline.lightning_modules.alexnet import ResponseNorm
-from paceline.platform.gradient_check import (
+from paceline.platform.examining.gradient_check import (
     MOST,
     TOLERANCE,
     check_gradients,
@@ -299,7 +299,7 @@ def test_many_tensors_share_the_entries_that_are_enough_for_all():
 
 
 def test_a_layer_has_the_largest_error_of_its_tensors():
-    from paceline.platform.gradient_check import Checked
+    from paceline.platform.examining.gradient_check import Checked
 
     found = layers(
         [Checked("a.weight", 6, 6, 1, 0.1, [0, 1], 1.0, 2.0), Checked("a.bias", 2, 2, 0, 0.2, [1])]

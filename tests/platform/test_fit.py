@@ -19,10 +19,10 @@ import pytest
 import torch
 from mlflow import MlflowClient
 from mlflow.entities import Run
-from paceline.platform.checkpoint_file import read
 from paceline.platform.errors import UserError
 from paceline.platform.repeat import mean_and_interval
 from paceline.platform.runs import _spread
+from paceline.platform.training.checkpoint_file import read
 
 QUICK = ("--trainer.max_epochs", 1, "--tracking.log_model", "false", "--model.hidden_sizes", "[8]")
 
@@ -296,7 +296,7 @@ def test_a_run_that_goes_on_ends_where_an_uninterrupted_one_does(run_command, pa
 
 
 def test_several_workers_on_this_machine_are_lightnings_own_ddp():
-    from paceline.platform.config import load
+    from paceline.platform.configuration.config import load
 
     spread = _spread(load("mlp", {"launch.num_workers": (2, "--workers")}))
     assert (spread.get("trainer.devices"), spread.get("trainer.strategy")) == (2, "ddp")
@@ -304,7 +304,7 @@ def test_several_workers_on_this_machine_are_lightnings_own_ddp():
 
 
 def test_a_strategy_of_the_users_own_is_kept():
-    from paceline.platform.config import load
+    from paceline.platform.configuration.config import load
 
     own = {"launch.num_workers": (2, "--workers"), "trainer.strategy": ("fsdp", "--strategy")}
     assert _spread(load("mlp", own)).get("trainer.strategy") == "fsdp"

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from paceline.platform.building import build
 from paceline.platform.catalog import entries
-from paceline.platform.config import load
-from paceline.platform.inspect_command import inspect_config
-from paceline.platform.inspection import inspect, one_example
+from paceline.platform.commands.inspect_command import inspect_config
+from paceline.platform.configuration.config import load
+from paceline.platform.examining.inspection import inspect, one_example
+from paceline.platform.training.building import build
 from torch import nn
 from torch.utils._pytree import tree_map
 from torch.utils.flop_counter import FlopCounterMode

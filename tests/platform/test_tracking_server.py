@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 import requests
-from paceline.platform import tracking_record
 from paceline.platform.errors import RunError
-from paceline.platform.tracking import Store, resolve_uri
-from paceline.platform.tracking_writer import MetricWriter
+from paceline.platform.tracking import record as tracking_record
+from paceline.platform.tracking.store import Store, resolve_uri
+from paceline.platform.tracking.writer import MetricWriter
 
 
 def free_port() -> int:

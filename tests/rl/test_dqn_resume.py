@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
-from paceline.platform.optimization import set_optimizer
+from paceline.platform.training.optimization import set_optimizer
 from paceline.rl.dqn import DQN
 from pytorch_lightning.callbacks import ModelCheckpoint
 

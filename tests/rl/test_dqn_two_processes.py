@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
-from paceline.platform.optimization import set_optimizer
+from paceline.platform.training.optimization import set_optimizer
 from paceline.rl.dqn import DQN
 from pytorch_lightning.callbacks import ModelCheckpoint
 

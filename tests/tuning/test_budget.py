@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from paceline.platform.options import Sweep
+from paceline.platform.configuration.options import Sweep
 from paceline.tuning.budget import Budget, read_budget
 from paceline.tuning.rows import Rows
 

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import pytest
+from paceline.platform.configuration.options import Launch
 from paceline.platform.errors import UserError
-from paceline.platform.options import Launch
 from paceline.tuning.capacity import concurrency, slots
 
 LAPTOP = {"CPU": 8.0, "memory": 1e9}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 
 from paceline.platform.arguments import parse
-from paceline.platform.config import load
+from paceline.platform.configuration.config import load
 from paceline.tuning.trial import command_of
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from paceline.platform.tracking import Store
+from paceline.platform.tracking.store import Store
 from paceline.tuning.journal import read_rows
 from paceline.tuning.show import show
 

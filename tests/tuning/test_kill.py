@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from paceline.platform.tracking import Store
+from paceline.platform.tracking.store import Store
 from paceline.tuning.journal import JOURNAL, read_rows
 from paceline.tuning.rows import Rows, TrialRow
 

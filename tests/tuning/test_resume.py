@@ -10,12 +10,12 @@ from pathlib import Path
 
 import paceline
 import pytest
-from paceline.platform.config import load
+from paceline.platform.configuration.config import load
 from paceline.platform.errors import RunError, UserError
 from paceline.platform.home import claim
 from paceline.platform.runs import fit_config
 from paceline.platform.signals import Interrupted
-from paceline.platform.tracking import Store
+from paceline.platform.tracking.store import Store
 from paceline.tuning.journal import JOURNAL, read_rows
 from paceline.tuning.reconcile import reconcile
 from paceline.tuning.result import SweepResult

@@ -10,7 +10,7 @@ import paceline
 import pytest
 from mlflow import MlflowClient
 from paceline.platform.errors import RunError, UserError
-from paceline.platform.tracking import Store
+from paceline.platform.tracking.store import Store
 from paceline.tuning import monitor
 from paceline.tuning.result import SweepResult
 from paceline.tuning.show import show

@@ -15,9 +15,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ...platform.checkpoint_names import BEST, LATEST
 from ...platform.errors import UserError
 from ...platform.home import claim, is_held, read_state, runs_folder
+from ...platform.training.checkpoint_names import BEST, LATEST
 from ..journal import JOURNAL
 from ..report.pareto import pareto
 from ..rows import Rows, TrialRow

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ...platform.config_keys import flatten, set_key, short_key
+from ...platform.configuration.keys import flatten, set_key, short_key
 from ...platform.errors import UserError
 from ...platform.home import read_state
 from ..report.progress import improvements

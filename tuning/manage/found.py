@@ -174,6 +174,6 @@ def config_values(folder: Path) -> dict[str, Any]:
     Raises:
         UserError: It is missing or damaged.
     """
-    from ...platform.config_file import read
+    from ...platform.configuration.file import read
 
     return read(folder / "config.yaml")[0]

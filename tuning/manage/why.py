@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...platform.config_keys import get_key
-from ...platform.options import Sweep as Options
+from ...platform.configuration.keys import get_key
+from ...platform.configuration.options import Sweep as Options
 from ..stopping.judge import Judge
 from ..stopping.rules import make_rule
 from ..trial_folder import LOG, folder_of

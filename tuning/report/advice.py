@@ -12,8 +12,8 @@ import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from ...platform.config_keys import short_key
-from ...platform.tracking_uri import public_uri
+from ...platform.configuration.keys import short_key
+from ...platform.tracking.uri import public_uri
 from ..rows import TrialRow
 from ..search.distributions import Choice, Distribution
 from ..search.knobs import Knob

@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from ...platform.config_file import parse_value
-from ...platform.config_keys import CLASS_SECTIONS, short_key
+from ...platform.configuration.file import parse_value
+from ...platform.configuration.keys import CLASS_SECTIONS, short_key
 from ...platform.errors import UserError
 from ..rows import TrialRow
 from ..search.distributions import Choice, LogUniform, QUniform, RandInt, Uniform

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ...platform.config_file import read
-from ...platform.config_keys import get_key
+from ...platform.configuration.file import read
+from ...platform.configuration.keys import get_key
 from ...platform.errors import UserError
 from ..journal import read_events
 from ..result import SweepResult

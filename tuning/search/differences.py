@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ...platform.config_keys import full_key, short_key
+from ...platform.configuration.keys import full_key, short_key
 from .distributions import PARSERS, Choice, Distribution, QUniform
 from .space import Space
 

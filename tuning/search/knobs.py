@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
-from ...platform.config_keys import flatten, full_key, get_key
+from ...platform.configuration.keys import flatten, full_key, get_key
 from ...platform.errors import UserError, must, unknown
 from .distributions import Choice, Distribution, RandInt, parse
 

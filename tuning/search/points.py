@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ...platform.config_keys import full_key, short_key
+from ...platform.configuration.keys import full_key, short_key
 from ...platform.errors import UserError, must, unknown
 from ..rows import Rows, TrialRow
 from .axes import decode, encode

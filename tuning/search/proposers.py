@@ -11,8 +11,8 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from ...platform.configuration.options import Sweep
 from ...platform.errors import UserError, must
-from ...platform.options import Sweep
 from ..rows import TrialRow
 from .points import complete
 from .space import Space

@@ -14,7 +14,7 @@ from typing import Any, get_args, get_type_hints
 
 from ray.tune.search import ConcurrencyLimiter, Repeater, Searcher
 
-from ...platform.config_classes import load_class
+from ...platform.configuration.classes import load_class
 from ...platform.errors import UserError, must, nearest, unknown
 from .space import Space
 

@@ -15,8 +15,8 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
+from ...platform.configuration.options import Sweep
 from ...platform.errors import UserError, must
-from ...platform.options import Sweep
 from ..rows import TrialRow
 from .axes import check_axes
 from .points import complete

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ...platform.config_keys import full_key, get_key, short_key
+from ...platform.configuration.keys import full_key, get_key, short_key
 from ...platform.errors import UserError, must, unknown
 from .distributions import Choice
 from .knobs import Knob, accepts, read_knobs

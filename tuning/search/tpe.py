@@ -31,8 +31,8 @@ from optuna.distributions import (
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
+from ...platform.configuration.options import Sweep
 from ...platform.errors import UserError, must, unknown
-from ...platform.options import Sweep
 from ..rows import TrialRow
 from .axes import axis, check_axes, decode, encode
 from .distributions import Distribution

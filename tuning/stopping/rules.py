@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from ...platform.options import Sweep
+from ...platform.configuration.options import Sweep
 from ..rows import TrialRow, is_better
 from .verdict import Verdict
 

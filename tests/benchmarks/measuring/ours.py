@@ -6,10 +6,10 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from paceline.platform.building import Built
-from paceline.platform.config import Config
+from paceline.platform.configuration.config import Config
 from paceline.platform.launch import train
-from paceline.platform.tracking import Store
+from paceline.platform.tracking.store import Store
+from paceline.platform.training.building import Built
 from pytorch_lightning.callbacks import Callback
 
 from .clock import EpochClock

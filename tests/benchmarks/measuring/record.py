@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from mlflow.tracking import MlflowClient
-from paceline.platform.tracking import Store
+from paceline.platform.tracking.store import Store
 
 PARENT = "mlflow.parentRunId"
 

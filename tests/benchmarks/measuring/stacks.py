@@ -76,7 +76,7 @@ def _look(folder: Path) -> None:
 
 
 def _place(frame: FrameType | None, root: str) -> str:
-    """Where a stack is, as `platform/training.py > pytorch_lightning`; empty outside a sweep."""
+    """Where a stack is, `tuning/trial.py > pytorch_lightning`; empty outside a sweep."""
     names: list[str] = []  # innermost first
     while frame is not None:
         names.append(_name(frame.f_code.co_filename, root))

@@ -18,9 +18,9 @@ import time
 from typing import Any
 
 import torch
-from paceline.platform.config import Config, load
-from paceline.platform.trainer_context import quiet
-from paceline.platform.training import prepare
+from paceline.platform.configuration.config import Config, load
+from paceline.platform.training.fitting import prepare
+from paceline.platform.training.trainer_context import quiet
 from pytorch_lightning import Trainer
 from torch.nn.functional import cross_entropy
 

@@ -4,8 +4,8 @@ import shlex
 
 import pytest
 from paceline.platform.arguments import parse
-from paceline.platform.config_file import parse_value
-from paceline.platform.config_keys import full_key
+from paceline.platform.configuration.file import parse_value
+from paceline.platform.configuration.keys import full_key
 from paceline.tuning.report.flags import flow, knob_data, space_flag, space_yaml, trial_command
 from paceline.tuning.report.sweep_report import SweepReport
 from paceline.tuning.search.space import read_space

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from paceline.lightning_modules.blocks.kfac import KFAC
 from paceline.platform.arguments import parse
-from paceline.platform.config import Config, load
-from paceline.platform.dry_run import Look, prepare_one_batch, run_one_batch
+from paceline.platform.configuration.config import Config, load
+from paceline.platform.examining.dry_run import Look, prepare_one_batch, run_one_batch
 from paceline.tuning.plan import Plan, check_values, plan_sweep
 from torch.optim import SGD, Optimizer
 

@@ -4,8 +4,8 @@ import subprocess
 import sys
 
 import pytest
+from paceline.platform.configuration.options import Sweep
 from paceline.platform.errors import UserError
-from paceline.platform.options import Sweep
 from paceline.tuning.search.proposers import GridProposer, RandomProposer, make_proposer
 from paceline.tuning.search.space import read_space
 
@@ -92,7 +92,7 @@ def test_objectives_are_no_matter_of_a_search_that_does_not_learn(search):
 def test_a_search_imports_no_searcher_but_its_own(search, absent):
     code = (
         "import sys\n"
-        "from paceline.platform.options import Sweep\n"
+        "from paceline.platform.configuration.options import Sweep\n"
         "from paceline.tuning.search.proposers import make_proposer\n"
         "from paceline.tuning.search.space import read_space\n"
         "space = read_space({'x': {'uniform': [0, 1]}}, {})\n"

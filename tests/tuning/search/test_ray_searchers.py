@@ -6,8 +6,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from paceline.platform.configuration.options import Sweep
 from paceline.platform.errors import UserError
-from paceline.platform.options import Sweep
 from paceline.tuning.search.axes import encode
 from paceline.tuning.search.proposers import make_proposer
 from paceline.tuning.search.ray_classes import KNOWN

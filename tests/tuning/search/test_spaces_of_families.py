@@ -10,10 +10,10 @@ import math
 
 import pytest
 import torch
-from paceline.platform import config
-from paceline.platform.dry_run import Look, prepare_one_batch, run_one_batch
+from paceline.platform.configuration import config
 from paceline.platform.errors import UserError
-from paceline.platform.training import prepare
+from paceline.platform.examining.dry_run import Look, prepare_one_batch, run_one_batch
+from paceline.platform.training.fitting import prepare
 from paceline.tuning.search.probe import check, probes
 from paceline.tuning.search.space import Space, read_space
 

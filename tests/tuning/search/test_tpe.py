@@ -8,8 +8,8 @@ from typing import Any
 import optuna
 import pytest
 from optuna.trial import TrialState
+from paceline.platform.configuration.options import Sweep
 from paceline.platform.errors import UserError
-from paceline.platform.options import Sweep
 from paceline.tuning.rows import TrialRow
 from paceline.tuning.search.axes import encode
 from paceline.tuning.search.proposers import Proposer, make_proposer

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 
 import pytest
-from paceline.platform.options import Sweep
+from paceline.platform.configuration.options import Sweep
 from paceline.tuning.rows import Rows, TrialRow
 from paceline.tuning.stopping.rules import (
     Halving,

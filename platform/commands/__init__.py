@@ -1,0 +1,1 @@
+"""The verbs over single runs, as the command line calls them."""

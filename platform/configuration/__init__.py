@@ -1,0 +1,1 @@
+"""Configs: read, laid over one another, checked whole before anything runs."""

@@ -1,0 +1,1 @@
+"""Looking into models without a run: shapes and costs, gradients, what they say of given things."""

@@ -1,0 +1,1 @@
+"""The record in MLflow. MLflow only here."""

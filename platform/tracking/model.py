@@ -1,0 +1,137 @@
+"""A trained module as an MLflow model, which `mlflow.pytorch.load_model` gives back."""
+
+from __future__ import annotations
+
+import copy
+import io
+import logging
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr
+from pathlib import Path
+from typing import Any
+
+from .client import told
+from .record import versions
+from .store import Store
+
+
+def log_mlflow_model(
+    store: Store, run_id: str, module: Any, signature: Any, checkpoint: str | None = None
+) -> str:
+    """Write the module as an MLflow model, which `mlflow.pytorch.load_model` gives back.
+
+    `mlflow.pytorch.log_model` would look for the active run of this thread, start a process to
+    find the packages that the model needs, and try the model out once more. We know the run and the
+    packages, so the model is saved and uploaded by its parts. The format is `pt2`, an exported
+    graph: unlike a pickle it needs none of our code to load, and none runs.
+
+    Args:
+        store: The store of the run.
+        run_id: The run.
+        module: A LightningModule with an `example_input_array` of two or more examples: a batch of
+            one would be taken for the only batch size.
+        signature: From `infer`.
+        checkpoint: Checkpoint whose weights are written; default: the module's own.
+
+    Returns:
+        The model's URI, `models:/m-...`; `runs:/RUN_ID/model` finds it too.
+    """
+    from mlflow.entities import LoggedModelOutput
+
+    module = _exportable(module, checkpoint)
+    installed = versions()
+    needed = [f"{name}=={installed[name]}" for name in ("torch", "mlflow", "numpy")]
+    with told(store.uri):
+        experiment = store.client.get_run(run_id).info.experiment_id
+        logged = store.client.create_logged_model(experiment, "model", source_run_id=run_id)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "model")
+            identity = {
+                "artifact_path": logged.artifact_location,
+                "run_id": run_id,
+                "model_id": logged.model_id,
+            }
+            try:
+                with _printed_kept():
+                    _save(module, path, identity, signature, needed)
+            except Exception:  # whatever torch cannot export
+                store.client.finalize_logged_model(logged.model_id, "FAILED")
+                raise
+            store.client.log_model_artifacts(logged.model_id, str(path))
+        store.client.finalize_logged_model(logged.model_id, "READY")
+        store.client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, 0)])
+    return f"models:/{logged.model_id}"
+
+
+def _save(
+    module: Any, path: Path, identity: dict[str, Any], signature: Any, needed: list[str]
+) -> None:
+    with warnings.catch_warnings():
+        # MLflow warns of types in its own agents when this part of it is imported.
+        warnings.simplefilter("ignore")
+        from mlflow.models import Model
+        from mlflow.pytorch import save_model
+
+        save_model(
+            module,
+            path,
+            mlflow_model=Model(**identity),
+            signature=signature,
+            input_example=arrays_of(module.example_input_array),
+            pip_requirements=needed,
+            serialization_format="pt2",
+        )
+
+
+def _exportable(module: Any, checkpoint: str | None) -> Any:
+    """A copy on the CPU, in evaluation mode, without its trainer, with the checkpoint's weights."""
+    import torch
+
+    trainer, module._trainer = getattr(module, "_trainer", None), None
+    try:
+        twin = copy.deepcopy(module).cpu().eval()
+    finally:
+        module._trainer = trainer
+    if checkpoint is not None:
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        twin.load_state_dict(state["state_dict"])
+    twin.example_input_array = _to_cpu(twin.example_input_array)
+    return twin
+
+
+def _to_cpu(value: Any) -> Any:
+    from pytorch_lightning.utilities import move_data_to_device
+
+    return move_data_to_device(value, "cpu")
+
+
+@contextmanager
+def _printed_kept() -> Iterator[None]:
+    """Keep what torch prints of a graph that it cannot export as a note of the error."""
+    printed, handlers = io.StringIO(), list(logging.getLogger("torch").handlers)
+
+    def drop(_: logging.LogRecord) -> bool:
+        return False
+
+    for handler in handlers:
+        handler.addFilter(drop)
+    try:
+        with redirect_stderr(printed):
+            yield
+    except Exception as error:
+        error.add_note(printed.getvalue().strip())
+        raise
+    finally:
+        for handler in handlers:
+            handler.removeFilter(drop)
+
+
+def arrays_of(value: Any) -> Any:
+    """Tensors as NumPy arrays, which is what MLflow knows; several become a dictionary."""
+    if isinstance(value, Mapping):
+        return {str(name): arrays_of(inner) for name, inner in value.items()}
+    if isinstance(value, (tuple, list)):
+        return {str(number): arrays_of(inner) for number, inner in enumerate(value)}
+    return value.detach().cpu().numpy()

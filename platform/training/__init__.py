@@ -1,0 +1,1 @@
+"""Training itself: objects made of a config, Lightning's trainer, optimizers, checkpoints."""

@@ -1,0 +1,106 @@
+"""The checkpoints of a run: the latest and the best, each whole or not there."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+from lightning_fabric.utilities.rank_zero import rank_zero_only
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.callbacks import Checkpoint
+
+from ..errors import UserError, must
+from .checkpoint_file import publish
+from .checkpoint_names import BEST, LATEST
+
+
+class Checkpoints(Checkpoint):
+    """Keeps `latest.ckpt` and `best.ckpt` in a folder while a run trains.
+
+    Args:
+        folder: Where the two files go.
+        metric: Name of the metric that decides the best; the latest is the best when it is None.
+        mode: `min` or `max`.
+        strict: Whether a metric that the module never logs is an error.
+    """
+
+    def __init__(self, folder: Path, metric: str | None, mode: str = "min", *, strict: bool = True):
+        self.folder, self.metric, self.mode, self.strict = folder, metric, mode, strict
+        self.best_score = math.inf if mode == "min" else -math.inf
+        self.best_metrics: dict[str, float] = {}
+        self._saved_at = -1
+
+    @property
+    def best(self) -> Path | None:
+        """The best checkpoint so far; None before the first."""
+        return self.folder / BEST if (self.folder / BEST).exists() else None
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run must know: the best score and its metrics."""
+        return {"best_score": self.best_score, "best_metrics": self.best_metrics}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the best score up again, unless the run goes on in another folder, without it."""
+        if self.best is None:
+            return
+        self.best_score = state_dict["best_score"]
+        self.best_metrics = state_dict["best_metrics"]
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Check the metric's name at the first validation; save when the epoch goes on after it."""
+        if trainer.state.fn != "fit":
+            return
+        if self.metric is not None and self.metric not in trainer.callback_metrics:
+            self._metric_is_missing(trainer)
+        if not trainer.sanity_checking and not _validates_at_epoch_end(trainer):
+            self._save(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save at the epoch's end, after every other callback has logged."""
+        self._save(trainer)
+
+    def _metric_is_missing(self, trainer: Trainer) -> None:
+        logged = sorted(trainer.callback_metrics)
+        if self.strict:
+            raise UserError(
+                must("sweep.metric", "a metric that the module logs in validation", self.metric),
+                f"the first validation of {type(trainer.lightning_module).__name__}",
+                f"it logs: {', '.join(logged) or 'nothing'}",
+            )
+        self.metric = None
+
+    def _save(self, trainer: Trainer) -> None:
+        if getattr(trainer, "fast_dev_run", False) or self._saved_at == trainer.global_step:
+            return
+        self._saved_at = trainer.global_step
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        is_best = self._is_best(metrics)
+        if is_best:
+            self.best_metrics = metrics
+            self.best_score = self._score(metrics)
+        temporary = self.folder / f".{LATEST}.new"
+        trainer.save_checkpoint(temporary)
+        self._publish(temporary, is_best)
+
+    @rank_zero_only
+    def _publish(self, temporary: Path, is_best: bool) -> None:
+        publish(temporary, self.folder / LATEST)
+        if is_best:
+            copy = self.folder / f".{BEST}.new"
+            shutil.copyfile(self.folder / LATEST, copy)
+            publish(copy, self.folder / BEST)
+
+    def _score(self, metrics: dict[str, float]) -> float:
+        return math.nan if self.metric is None else metrics.get(self.metric, math.nan)
+
+    def _is_best(self, metrics: dict[str, float]) -> bool:
+        if math.isnan(self.best_score) or not self.best_metrics:
+            return True  # nothing was measured so far, or what was is no number
+        value = self._score(metrics)
+        return value < self.best_score if self.mode == "min" else value > self.best_score
+
+
+def _validates_at_epoch_end(trainer: Trainer) -> bool:
+    return trainer.val_check_interval == 1.0
