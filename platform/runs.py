@@ -17,7 +17,7 @@ from pytorch_lightning.callbacks import Callback
 from .configuration.config import Config, load
 from .errors import PacelineError, RunError, UserError, must
 from .home import claim, home, write_atomic, write_state
-from .launch import train
+from .launch.recorded import train
 from .progress import EpochProgress
 from .result import RunResult
 from .signals import Interrupted, interruptible

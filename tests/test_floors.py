@@ -30,7 +30,7 @@ MAY_IMPORT = {
 }
 ONLY_IN = {
     "mlflow": r"platform/tracking/.*|deploy/.*",
-    "ray": r"platform/launch\w*\.py|tuning/.*|deploy/.*",
+    "ray": r"platform/launch/.*|tuning/.*|deploy/.*",
     "gymnasium": r"rl/.*",
 }
 MAY_PRINT = {
@@ -252,7 +252,7 @@ def test_an_import_that_points_down_is_left_alone(tmp_path: Path, path: str, tex
         ("deploy__server", "import mlflow\nimport ray", 0),
         ("tuning__sweep", "def f():\n    from mlflow import MlflowClient", 1),
         ("tuning__sweep", "import ray\nfrom ray import tune", 0),
-        ("platform__launch_ray", "import ray.train", 0),
+        ("platform__launch__ray_train", "import ray.train", 0),
         ("platform__runs", "import ray.train", 1),
         ("lightning_modules__x", "from ray import tune", 1),
         ("lightning_modules__x", "import gymnasium as gym", 1),

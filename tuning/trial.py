@@ -23,7 +23,7 @@ from ..platform.catalog import entries
 from ..platform.configuration.config import Config
 from ..platform.configuration.keys import CLASS_SECTIONS, get_key, short_key
 from ..platform.errors import PacelineError
-from ..platform.launch import train
+from ..platform.launch.recorded import train
 from ..platform.resume_run import checkpoint_to_go_on
 from ..platform.training.fitting import prepare
 from . import ray_settings as ray_settings

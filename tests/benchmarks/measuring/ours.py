@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from paceline.platform.configuration.config import Config
-from paceline.platform.launch import train
+from paceline.platform.launch.recorded import train
 from paceline.platform.tracking.store import Store
 from paceline.platform.training.building import Built
 from pytorch_lightning.callbacks import Callback

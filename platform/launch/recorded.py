@@ -16,17 +16,17 @@ from typing import Any
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Callback
 
-from .configuration.config import Config
-from .tracking.artifacts import finish_artifacts
-from .tracking.background import Background
-from .tracking.logger import RunLogger
-from .tracking.record import begin, record_data, record_model, summary_of
-from .tracking.snapshots import Snapshots
-from .tracking.store import Store
-from .tracking.system import SystemMonitor
-from .tracking.writer import MetricWriter
-from .training.building import Built
-from .training.fitting import Outcome, fit, prepare
+from ..configuration.config import Config
+from ..tracking.artifacts import finish_artifacts
+from ..tracking.background import Background
+from ..tracking.logger import RunLogger
+from ..tracking.record import begin, record_data, record_model, summary_of
+from ..tracking.snapshots import Snapshots
+from ..tracking.store import Store
+from ..tracking.system import SystemMonitor
+from ..tracking.writer import MetricWriter
+from ..training.building import Built
+from ..training.fitting import Outcome, fit, prepare
 
 
 class _RecordData(Callback):
