@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import tempfile
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,9 +12,7 @@ from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
-from .client import told
 from .model import arrays_of, log_mlflow_model
-from .pictures import learning_curves
 from .store import Store
 
 logger = logging.getLogger("paceline.tracking")
@@ -50,8 +47,7 @@ def finish_artifacts(
     failures: list[str] = []
     spare = partial(_spare, failures, store, run_id)
     with spare("learning curves"):
-        figure = learning_curves(metric_histories(store, run_id))
-        log_figures(store, run_id, {"learning_curves": figure} if figure else {})
+        store.outlet.write(run_id, "curves")
     with spare("figures"):
         if hasattr(module, "figures"):
             log_figures(store, run_id, module.figures())
@@ -63,8 +59,7 @@ def finish_artifacts(
     signature = None
     with spare("signature"):
         signature = infer(module)
-        with told(store.uri):
-            store.client.log_dict(run_id, _as_json(signature), "signature.json")
+        store.outlet.send_text(run_id, json.dumps(_as_json(signature), indent=2), "signature.json")
     if log_model and signature is not None:
         with spare("MLflow model"):
             log_mlflow_model(store, run_id, module, signature, checkpoint)
@@ -74,34 +69,19 @@ def finish_artifacts(
 def log_figures(store: Store, run_id: str, figures: Mapping[str, Any]) -> None:
     """Write matplotlib figures as `figures/NAME.png`, where MLflow's page shows them."""
     for name, figure in figures.items():
-        with told(store.uri):
-            store.client.log_figure(run_id, figure, f"figures/{name}.png")
+        store.outlet.send_figure(run_id, figure, f"figures/{name}.png")
 
 
 def log_recordings(store: Store, run_id: str, recordings: Mapping[str, bytes]) -> None:
     """Write files that a module made, as moving pictures, as `recordings/NAME`."""
-    with tempfile.TemporaryDirectory() as folder:
-        for name, content in recordings.items():
-            Path(folder, name).write_bytes(content)
-        log_files(store, run_id, sorted(Path(folder).iterdir()), "recordings")
+    for name, content in sorted(recordings.items()):
+        store.outlet.send_bytes(run_id, content, f"recordings/{name}")
 
 
 def log_files(store: Store, run_id: str, files: Iterable[Path], folder: str) -> None:
     """Write files into a folder of a run's artifacts."""
     for path in files:
-        with told(store.uri):
-            store.client.log_artifact(run_id, str(path), folder)
-
-
-def metric_histories(store: Store, run_id: str) -> dict[str, list[tuple[int, float]]]:
-    """Metric -> its (step, value) points in the order of the steps, system metrics left out."""
-    names = [name for name in store.metrics(run_id) if not name.startswith("system/")]
-    with told(store.uri):
-        histories = {name: store.client.get_metric_history(run_id, name) for name in names}
-    return {
-        name: sorted((point.step, point.value) for point in history)
-        for name, history in histories.items()
-    }
+        store.outlet.send_bytes(run_id, path.read_bytes(), f"{folder}/{path.name}")
 
 
 def infer(module: Any) -> Any:
@@ -149,7 +129,7 @@ def _spare(failures: list[str], store: Store, run_id: str, what: str) -> Iterato
         failures.append(f"{what}: {type(error).__name__}: {told_here}")
         details = "".join(traceback.format_exception(error))
         try:
-            store.client.log_text(run_id, details, place)
+            store.outlet.send_text(run_id, details, place)
         except Exception as lost:  # the store may be what failed
             place = f"nowhere: {type(lost).__name__}"
         message = "The %s could not be made: %s: %s (details in the run: %s)"

@@ -14,8 +14,9 @@ import logging
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 # What MLflow reads from the environment. A user who sets one of these wins.
 _DEFAULTS = {
@@ -26,10 +27,11 @@ _DEFAULTS = {
     # These two would write into standard output, which belongs to `--json`, and the live table.
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    # MLflow retries a dead server for minutes inside each call. Our writer keeps what it could not
-    # send and tries again by itself, so a call may give up after 1 + 2 + 4 seconds.
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
-    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    # MLflow retries a dead server for minutes inside each call, waits for as long as an answer's
+    # Retry-After says, and creates a run anew when the answer to a first try was lost. So it tries
+    # once here; `asked` and the sender try again by themselves.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER": "false",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
     # "Creating initial tables..." is not for our users; a warning is.
     "MLFLOW_LOGGING_LEVEL": "WARNING",
@@ -38,18 +40,21 @@ for _name, _value in _DEFAULTS.items():
     os.environ.setdefault(_name, _value)
 
 from mlflow import MlflowClient  # noqa: E402 the defaults above must stand before the import
-from mlflow.entities import Metric, Param, RunTag  # noqa: E402
+from mlflow.entities import LoggedModelOutput, Metric, Param, RunTag  # noqa: E402
 from mlflow.exceptions import MlflowException  # noqa: E402
 
 from ..errors import RunError  # noqa: E402
+from .redaction import redact  # noqa: E402
 from .uri import public_uri  # noqa: E402
 
 __all__ = [
+    "LoggedModelOutput",
     "Metric",
     "MlflowClient",
     "MlflowException",
     "Param",
     "RunTag",
+    "asked",
     "connect",
     "cut",
     "entity_name",
@@ -64,6 +69,11 @@ MAX_PARAMS = 100
 MAX_PARAM_CHARS = 6000
 MAX_TAG_CHARS = 8000
 MAX_NAME_CHARS = 250
+
+# What a server says, or what is said of it, while it starts, is overloaded or is away.
+PASSING = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED")
+PATIENCE_S = 15.0
+T = TypeVar("T")
 
 # Alembic reports each migration; a fresh store has several dozen.
 logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -100,9 +110,32 @@ def told(uri: str) -> Iterator[None]:
         ) from error
 
 
-def reason(error: MlflowException) -> str:
-    """The first line of what MLflow says, at most 500 characters of it."""
-    return cut((str(error).strip() or type(error).__name__).splitlines()[0], 500)
+def asked(uri: str, question: Callable[[], T]) -> T:
+    """Ask a store something that may be asked twice, and outwait what passes in seconds.
+
+    Args:
+        uri: What `resolve_uri` returned.
+        question: The call.
+
+    Raises:
+        RunError: The store refused, or did not answer three times within `PATIENCE_S`.
+    """
+    started = time.monotonic()
+    with told(uri):
+        for wait_s in (0.5, 2.0):
+            try:
+                return question()
+            except MlflowException as error:
+                late = time.monotonic() - started + wait_s > PATIENCE_S
+                if late or error.error_code not in PASSING:
+                    raise
+                time.sleep(wait_s)
+        return question()
+
+
+def reason(error: BaseException) -> str:
+    """The first line of what MLflow says without secrets, at most 500 characters of it."""
+    return cut(redact((str(error).strip() or type(error).__name__).splitlines()[0]), 500)
 
 
 @functools.lru_cache(maxsize=10_000)

@@ -5,27 +5,33 @@ from __future__ import annotations
 import copy
 import io
 import logging
-import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .client import told
-from .record import versions
-from .store import Store
+from .client import LoggedModelOutput, MlflowClient
+from .versions import versions
+
+if TYPE_CHECKING:
+    from .store import Store
+
+
+UPLOAD = "paceline_upload"  # the tag by which a model is known before its id was heard of
 
 
 def log_mlflow_model(
     store: Store, run_id: str, module: Any, signature: Any, checkpoint: str | None = None
-) -> str:
+) -> None:
     """Write the module as an MLflow model, which `mlflow.pytorch.load_model` gives back.
 
     `mlflow.pytorch.log_model` would look for the active run of this thread, start a process to
     find the packages that the model needs, and try the model out once more. We know the run and the
     packages, so the model is saved and uploaded by its parts. The format is `pt2`, an exported
     graph: unlike a pickle it needs none of our code to load, and none runs.
+
+    `runs:/RUN_ID/model` finds it.
 
     Args:
         store: The store of the run.
@@ -34,55 +40,74 @@ def log_mlflow_model(
             one would be taken for the only batch size.
         signature: From `infer`.
         checkpoint: Checkpoint whose weights are written; default: the module's own.
-
-    Returns:
-        The model's URI, `models:/m-...`; `runs:/RUN_ID/model` finds it too.
     """
-    from mlflow.entities import LoggedModelOutput
-
     module = _exportable(module, checkpoint)
     installed = versions()
     needed = [f"{name}=={installed[name]}" for name in ("torch", "mlflow", "numpy")]
-    with told(store.uri):
-        experiment = store.client.get_run(run_id).info.experiment_id
-        logged = store.client.create_logged_model(experiment, "model", source_run_id=run_id)
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, "model")
-            identity = {
-                "artifact_path": logged.artifact_location,
-                "run_id": run_id,
-                "model_id": logged.model_id,
-            }
-            try:
-                with _printed_kept():
-                    _save(module, path, identity, signature, needed)
-            except Exception:  # whatever torch cannot export
-                store.client.finalize_logged_model(logged.model_id, "FAILED")
-                raise
-            store.client.log_model_artifacts(logged.model_id, str(path))
-        store.client.finalize_logged_model(logged.model_id, "READY")
-        store.client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, 0)])
-    return f"models:/{logged.model_id}"
+
+    def save(path: Path) -> None:
+        with _printed_kept():
+            _save(module, path, signature, needed)
+
+    store.outlet.send_file(run_id, "model", "model", save)
 
 
-def _save(
-    module: Any, path: Path, identity: dict[str, Any], signature: Any, needed: list[str]
-) -> None:
-    with warnings.catch_warnings():
-        # MLflow warns of types in its own agents when this part of it is imported.
-        warnings.simplefilter("ignore")
+def upload_model(client: MlflowClient, run_id: str, path: Path) -> None:
+    """Upload a saved model as the run's; one that was begun before is gone on with.
+
+    Args:
+        client: MLflow's client.
+        run_id: The run.
+        path: The saved model, in a folder whose name no other upload has.
+    """
+    run, upload = client.get_run(run_id), path.parent.name
+    experiment = run.info.experiment_id
+    begun = client.search_logged_models([experiment], f"tags.{UPLOAD} = '{upload}'")
+    logged = (
+        begun[0]
+        if begun
+        else client.create_logged_model(
+            experiment, "model", source_run_id=run_id, tags={UPLOAD: upload}
+        )
+    )
+    _identify(path, run_id, logged.model_id, logged.artifact_location)
+    client.log_model_artifacts(logged.model_id, str(path))
+    client.finalize_logged_model(logged.model_id, "READY")
+    outputs = run.outputs.model_outputs if run.outputs else []
+    if all(output.model_id != logged.model_id for output in outputs):
+        client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, 0)])
+
+
+def _identify(path: Path, run_id: str, model_id: str, location: str) -> None:
+    """Write into a saved model which one it is."""
+    with _unwarned():
         from mlflow.models import Model
+
+        model = Model.load(str(path))
+        model.run_id, model.model_id, model.artifact_path = run_id, model_id, location
+        model.save(str(path / "MLmodel"))
+
+
+def _save(module: Any, path: Path, signature: Any, needed: list[str]) -> None:
+    with _unwarned():
         from mlflow.pytorch import save_model
 
         save_model(
             module,
             path,
-            mlflow_model=Model(**identity),
             signature=signature,
             input_example=arrays_of(module.example_input_array),
             pip_requirements=needed,
             serialization_format="pt2",
         )
+
+
+@contextmanager
+def _unwarned() -> Iterator[None]:
+    """MLflow warns of types in its own agents when this part of it is imported."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _exportable(module: Any, checkpoint: str | None) -> Any:

@@ -7,20 +7,17 @@ its digest, the model's size, and a note that says how to reproduce the run.
 from __future__ import annotations
 
 import functools
-import importlib.metadata
 import json
-import platform
 import subprocess
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .client import told
+from ..errors import RunError
+from .client import asked
 from .store import PARENT, Store
+from .versions import versions
 
-# The packages whose version can change a result.
-PACKAGES = ("paceline", "torch", "pytorch-lightning", "ray", "mlflow", "numpy")
 COMMIT, DIRTY = "paceline.git_commit", "paceline.git_dirty"
 # MLflow keeps this much of a data set's digest.
 MAX_DIGEST_CHARS = 36
@@ -52,7 +49,7 @@ def begin(
         data: The data module, when it is set up here; else see `record_data`.
 
     Raises:
-        RunError: The store does not answer.
+        RunError: The store does not answer, and nothing keeps what it did not take.
     """
     code = _code(store, run_id)
     tags = {
@@ -69,8 +66,7 @@ def begin(
         tags["mlflow.source.git.commit"] = commit
     store.set_tags(run_id, tags)
     store.set_params(run_id, config)
-    with told(store.uri):
-        store.client.log_text(run_id, config_text, "config.yaml")
+    store.outlet.send_text(run_id, config_text, "config.yaml")
     if data is not None:
         record_data(store, run_id, data)
 
@@ -85,38 +81,19 @@ def record_data(store: Store, run_id: str, data: Any, context: str = "training")
             `num_train` are used where it has them; a foreign module is known by its class.
         context: What the data is used for.
     """
-    from mlflow.entities import Dataset, DatasetInput, InputTag
-
     kind = type(data)
     path = f"{kind.__module__}.{kind.__qualname__}"
     name = str(getattr(data, "name", None) or kind.__name__)
     digest = str(getattr(data, "digest", None) or "unknown")
-    dataset = Dataset(
-        name=name,
-        digest=digest[:MAX_DIGEST_CHARS],
-        source_type="code",
-        source=json.dumps({"tags": {"mlflow.source.name": path}}),
-        profile=json.dumps({"num_train": getattr(data, "num_train", None), "sha256": digest}),
-    )
-    tag = InputTag("mlflow.data.context", context)
-    with told(store.uri):
-        _log_input(store, run_id, DatasetInput(dataset, [tag]))
+    dataset = {
+        "name": name,
+        "digest": digest[:MAX_DIGEST_CHARS],
+        "source_type": "code",
+        "source": json.dumps({"tags": {"mlflow.source.name": path}}),
+        "profile": json.dumps({"num_train": getattr(data, "num_train", None), "sha256": digest}),
+    }
+    store.outlet.write(run_id, "inputs", dataset=dataset, context=context)
     store.set_tags(run_id, {"paceline.data": name, "paceline.data_digest": digest})
-
-
-def _log_input(store: Store, run_id: str, dataset: Any) -> None:
-    """Log a data set; MLflow looks it up and then inserts it, so two trials can collide there."""
-    from mlflow.exceptions import MlflowException
-
-    for wait_s in (0.02, 0.1, 0.5, None):
-        try:
-            return store.client.log_inputs(run_id, [dataset])
-        except MlflowException as error:
-            # SQLite says "UNIQUE constraint failed", PostgreSQL "violates unique constraint".
-            if wait_s is None or "unique" not in str(error).lower():
-                raise
-            time.sleep(wait_s)
-    return None
 
 
 def summary_of(model: Any) -> tuple[str, int]:
@@ -136,8 +113,7 @@ def record_model(store: Store, run_id: str, summary: tuple[str, int]) -> None:
     """Write what `summary_of` found: a tag, and the table as `model_summary.txt`."""
     text, num_parameters = summary
     store.set_tags(run_id, {"paceline.num_parameters": num_parameters})
-    with told(store.uri):
-        store.client.log_text(run_id, text, "model_summary.txt")
+    store.outlet.send_text(run_id, text, "model_summary.txt")
 
 
 def note(
@@ -157,29 +133,20 @@ def note(
     return "\n".join(lines)
 
 
-@functools.cache
-def versions() -> dict[str, str]:
-    """Package -> installed version, and Python's; a package that is absent is left out."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
-
-
 def _code(store: Store, run_id: str) -> dict[str, str]:
     """The state of the code that a run is made with.
 
     A trial takes its sweep's: Ray gives each trial a working folder of its own, outside the
-    user's repository.
+    user's repository. While the store does not answer, the working folder is all that is known.
     """
-    with told(store.uri):
-        parent = store.client.get_run(run_id).data.tags.get(PARENT)
+    client = store.client
+    try:
+        parent = asked(store.uri, lambda: client.get_run(run_id)).data.tags.get(PARENT)
         if parent is None:
             return code_state(Path.cwd())
-        tags = store.client.get_run(parent).data.tags
+        tags = asked(store.uri, lambda: client.get_run(parent)).data.tags
+    except RunError:
+        return code_state(Path.cwd())
     return {name: tags[name] for name in (COMMIT, DIRTY) if name in tags}
 
 

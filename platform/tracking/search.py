@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .client import connect, told
+from .client import asked, connect
 
 
 def search_runs(uri: str, condition: str = "") -> list[Any]:
@@ -19,17 +19,20 @@ def search_runs(uri: str, condition: str = "") -> list[Any]:
         MLflow's `Run` objects, oldest first, deleted ones left out.
     """
     client = connect(uri)
-    with told(uri):
+    order = ["attributes.start_time ASC"]
+
+    def search() -> list[Any]:
         experiments = _pages(
             lambda token: client.search_experiments(max_results=1000, page_token=token)
         )
         ids = [experiment.experiment_id for experiment in experiments]
-        order = ["attributes.start_time ASC"]
         return _pages(
             lambda token: client.search_runs(
                 ids, condition, max_results=1000, order_by=order, page_token=token
             )
         )
+
+    return asked(uri, search)
 
 
 def _pages(fetch: Callable[[str | None], Any]) -> list[Any]:

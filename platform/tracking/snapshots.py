@@ -16,7 +16,6 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Callback
 
 from .background import Background
-from .client import told
 from .store import Store
 
 logger = logging.getLogger("paceline.tracking")
@@ -70,8 +69,7 @@ def log_snapshots(store: Store, run_id: str, epoch: int, made: Mapping[str, Any]
     """Write texts and matplotlib figures where MLflow's page shows them, an epoch a folder."""
     for name, snapshot in made.items():
         place = f"snapshots/epoch-{epoch:04d}/{name}"
-        with told(store.uri):
-            if isinstance(snapshot, str):
-                store.client.log_text(run_id, snapshot, f"{place}.txt")
-            else:
-                store.client.log_figure(run_id, snapshot, f"{place}.png")
+        if isinstance(snapshot, str):
+            store.outlet.send_text(run_id, snapshot, f"{place}.txt")
+        else:
+            store.outlet.send_figure(run_id, snapshot, f"{place}.png")

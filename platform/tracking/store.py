@@ -7,30 +7,34 @@ One sweep is a parent run, one trial a child of it.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from ..errors import UserError, must
+from ..errors import RunError, UserError, must
 from .client import (
     MAX_PARAM_CHARS,
-    MAX_PARAMS,
     MlflowClient,
     MlflowException,
-    Param,
-    RunTag,
+    asked,
     connect,
     cut,
     entity_name,
+    now_ms,
     reason,
     told,
 )
+from .creation import create_run_once
 from .migration import prepare_store
+from .outlet import Outlet
 from .params import flatten
+from .redaction import redact, redact_all
 from .search import search_runs
 from .tags import checked_tags, describe_error, user_name
 from .uri import public_uri, resolve_uri, sqlite_path
+from .writer import MetricWriter
 
 __all__ = ["Status", "Store", "public_uri", "resolve_uri"]
 
@@ -51,11 +55,22 @@ class Store:
         experiment: The experiment's name; only `open` needs it.
         artifact_root: Folder under which runs keep their files; default: `artifacts` beside the
             SQLite file, or what the server decides.
+        folder: Where writes are kept that the store does not take; without one they raise.
+        writer: The writer of one run, whose threads take all writes of that run.
     """
 
-    def __init__(self, uri: str, experiment: str = "", artifact_root: Path | None = None):
+    def __init__(
+        self,
+        uri: str,
+        experiment: str = "",
+        artifact_root: Path | None = None,
+        *,
+        folder: Path | None = None,
+        writer: MetricWriter | None = None,
+    ):
         self.uri = uri
         self.experiment = experiment
+        self.outlet = Outlet(uri, folder, writer)
         path = sqlite_path(uri)
         if artifact_root is None and path is not None:
             artifact_root = path.parent / "artifacts"
@@ -141,13 +156,11 @@ class Store:
         own = {"mlflow.user": user_name(), "mlflow.source.type": "LOCAL", "attempt": "1"}
         if parent:
             own[PARENT] = parent
-        with told(self.uri):
-            run = self.client.create_run(
-                self.experiment_id, tags=checked_tags({**own, **(tags or {})}), run_name=name
-            )
+        tags = redact_all(checked_tags({**own, **(tags or {})}))
+        run_id = create_run_once(self.uri, self.experiment_id, name, tags)
         if params:
-            self.set_params(run.info.run_id, params)
-        return run.info.run_id
+            self.set_params(run_id, params)
+        return run_id
 
     def set_params(self, run_id: str, config: Mapping[str, Any]) -> None:
         """Write a nested config once.
@@ -161,22 +174,14 @@ class Store:
                 mark, the whole of them stands in the artifact `config.yaml`.
         """
         params = {
-            entity_name(name): cut(value, MAX_PARAM_CHARS)
+            entity_name(name): cut(redact(value), MAX_PARAM_CHARS)
             for name, value in flatten(config).items()
         }
-        with told(self.uri):
-            there = self.client.get_run(run_id).data.params
-            rows = [Param(*item) for item in params.items() if item[0] not in there]
-            for start in range(0, len(rows), MAX_PARAMS):
-                self.client.log_batch(run_id, params=rows[start : start + MAX_PARAMS])
-        if changed := {n: v for n, v in params.items() if there.get(n, v) != v}:
-            self.set_tags(run_id, changed)
+        self.outlet.write(run_id, "params", params=params)
 
     def set_tags(self, run_id: str, tags: Mapping[str, Any]) -> None:
         """Write tags in one call; values of more than 8,000 characters are cut with a mark."""
-        with told(self.uri):
-            rows = [RunTag(name, value) for name, value in checked_tags(tags).items()]
-            self.client.log_batch(run_id, tags=rows)
+        self.outlet.write(run_id, "tags", tags=checked_tags(redact_all(dict(tags))))
 
     def reopen(self, run_id: str) -> int:
         """Let a run that was interrupted go on: RUNNING again, its attempts counted.
@@ -184,9 +189,9 @@ class Store:
         Returns:
             The number of this attempt; the first run was attempt 1.
         """
+        run = asked(self.uri, lambda: self.client.get_run(run_id))
+        attempt = int(run.data.tags.get("attempt", "1")) + 1
         with told(self.uri):
-            run = self.client.get_run(run_id)
-            attempt = int(run.data.tags.get("attempt", "1")) + 1
             self.client.update_run(run_id, status="RUNNING")
             for stale in {"stop_reason", "exception"} & run.data.tags.keys():
                 self.client.delete_tag(run_id, stale)
@@ -200,8 +205,9 @@ class Store:
         *,
         stop_reason: str | None = None,
         error: BaseException | str | None = None,
+        folder: Path | None = None,
     ) -> None:
-        """Give a run its end.
+        """Give a run its end, and upload what its processes left behind.
 
         Args:
             run_id: The run.
@@ -209,9 +215,10 @@ class Store:
             stop_reason: `completed`, `early_stopped` or `budget`, kept as a tag.
             error: What it failed of. A tag `exception` keeps one line of it, the artifact
                 `exception.txt` the whole with its traceback.
+            folder: The folder of the run's processes, where it is not that of this store's writes.
 
         Raises:
-            RunError: The store did not answer; the run may still be RUNNING in it.
+            RunError: The store did not answer, and has no folder; the run may be RUNNING in it.
         """
         tags = {} if stop_reason is None else {"stop_reason": stop_reason}
         line, text = describe_error(error)
@@ -219,14 +226,15 @@ class Store:
             tags["exception"] = line
         if tags:
             self.set_tags(run_id, tags)
-        with told(self.uri):
-            self.client.set_terminated(run_id, status.upper())
+        self.outlet.write(run_id, "end", status=status.upper(), time_ms=now_ms())
         if text:
-            # The status stands; a full disk must not turn the end of a run into a second failure.
             try:
-                self.client.log_text(run_id, text, "exception.txt")
-            except (MlflowException, OSError):
+                self.outlet.send_text(run_id, text, "exception.txt")
+            except (RunError, OSError):  # a full disk must not become a second failure
                 self.set_tags(run_id, {"exception": text})
+        for place in dict.fromkeys(filter(None, (folder, self.outlet.folder))):
+            with contextlib.suppress(UserError):  # what was changed is for `paceline sync` to tell
+                self.outlet.drain(place, run_id)
 
     def children(self, parent: str) -> dict[str, str]:
         """Run id -> status (`running`, `finished`, ...) of a sweep's trials, oldest first."""
@@ -258,19 +266,16 @@ class Store:
 
     def status(self, run_id: str) -> str:
         """`running`, `finished`, `failed` or `killed`."""
-        with told(self.uri):
-            return self.client.get_run(run_id).info.status.lower()
+        return asked(self.uri, lambda: self.client.get_run(run_id)).info.status.lower()
 
     def metrics(self, run_id: str) -> dict[str, float]:
         """The latest value of each metric of a run."""
-        with told(self.uri):
-            return dict(self.client.get_run(run_id).data.metrics)
+        return dict(asked(self.uri, lambda: self.client.get_run(run_id)).data.metrics)
 
     def last_steps(self, run_id: str) -> dict[str, int]:
         """The last step of each metric of a run."""
-        with told(self.uri):
-            metrics = self.client.get_run(run_id).data.to_proto().metrics
-        return {metric.key: metric.step for metric in metrics}
+        data = asked(self.uri, lambda: self.client.get_run(run_id)).data
+        return {metric.key: metric.step for metric in data.to_proto().metrics}
 
     def link(self, run_id: str, ui: str = "http://127.0.0.1:5000") -> str:
         """The address of a run's page.

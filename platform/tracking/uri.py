@@ -15,6 +15,7 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from ..errors import UserError
+from .redaction import redact
 
 FLAG = "--tracking-uri"
 _SQLITE = "sqlite:///"
@@ -82,7 +83,7 @@ def check_store(uri: str) -> None:
 
 def public_uri(uri: str) -> str:
     """The URI without its password, fit for a terminal, a tag or a file."""
-    return re.sub(r"(://[^/:@]*):[^/]*@", r"\1:***@", uri, count=1)
+    return redact(uri)
 
 
 def _refused(uri: str, rule: str, remedy: str) -> UserError:
@@ -183,11 +184,14 @@ def _check_http(uri: str) -> None:
     import requests
 
     try:
-        answer = requests.get(f"{uri}/version", timeout=(5, 10))
+        answer = requests.get(f"{uri}/version", timeout=(5, 20))
     except requests.RequestException as error:
         rule = f"a server that can be reached ({_cause(error)})"
         remedy = "start it with `mlflow server`, or leave the flag out to write to a local file"
         raise _refused(uri, rule, remedy) from None
+    if answer.status_code == 429 or answer.status_code >= 500:
+        remedy = "wait until it does, or leave the flag out to write to a local file"
+        raise _refused(uri, f"a server that works ({answer.status_code})", remedy)
     if answer.status_code == 401:
         remedy = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
         raise _refused(uri, "a server that lets us in (401)", remedy)

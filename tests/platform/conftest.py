@@ -1,12 +1,15 @@
-"""A real SQLite store for each test, copied from one that was migrated once."""
+"""A real SQLite store for each test, copied from one migrated once, and a real MLflow server."""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from paceline.platform.tracking.store import Store, resolve_uri
+from paceline.tests.platform.tracking.proxy import Proxy
+from paceline.tests.platform.tracking.server import Server
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +23,22 @@ def migrated_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def store(migrated_store: Path, tmp_path: Path) -> Store:
     shutil.copy(migrated_store, tmp_path / "mlflow.db")
     return Store(resolve_uri(None, tmp_path), "test").open()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory, migrated_store: Path) -> Iterator[Server]:
+    """`mlflow server` on a SQLite store of its own."""
+    folder = tmp_path_factory.mktemp("server")
+    shutil.copy(migrated_store, folder / "mlflow.db")
+    server = Server(folder, f"sqlite:///{folder / 'mlflow.db'}")
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def proxy(server: Server) -> Iterator[Proxy]:
+    """A proxy before the server, which can be told to misbehave."""
+    proxy = Proxy(server.port)
+    yield proxy
+    proxy.refuse()

@@ -2,69 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import requests
 from paceline.platform.errors import RunError
 from paceline.platform.tracking import record as tracking_record
 from paceline.platform.tracking.store import Store, resolve_uri
 from paceline.platform.tracking.writer import MetricWriter
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-class Server:
-    """`mlflow server` on 127.0.0.1, which can be stopped and started again."""
-
-    def __init__(self, folder: Path, database: Path):
-        self.folder, self.database, self.port = folder, database, free_port()
-        self.uri = f"http://127.0.0.1:{self.port}"
-
-    def start(self) -> None:
-        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"]
-        command += ["--port", str(self.port), "--workers", "1"]
-        command += ["--backend-store-uri", f"sqlite:///{self.database}"]
-        command += ["--artifacts-destination", str(self.folder / "artifacts")]
-        with open(self.folder / "server.log", "ab") as log:
-            # A session of its own, so that the workers end with it.
-            self.process = subprocess.Popen(
-                command, stdout=log, stderr=log, start_new_session=True, cwd=self.folder
-            )
-        deadline = time.monotonic() + 90
-        while time.monotonic() < deadline:
-            try:
-                if requests.get(f"{self.uri}/health", timeout=2).ok:
-                    return
-            except requests.RequestException:
-                time.sleep(0.1)
-        raise RuntimeError((self.folder / "server.log").read_text())
-
-    def stop(self) -> None:
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, migrated_store: Path) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("server")
-    database = folder / "mlflow.db"
-    database.write_bytes(migrated_store.read_bytes())
-    server = Server(folder, database)
-    server.start()
-    yield server
-    server.stop()
+from paceline.tests.platform.tracking.server import Server
 
 
 def test_a_server_takes_the_whole_record(server: Server, tmp_path: Path):

@@ -250,12 +250,10 @@ def test_the_logged_model_has_the_checkpoints_weights(store: Store, tmp_path: Pa
     torch.save({"state_dict": best.state_dict()}, tmp_path / "best.ckpt")
     run_id = store.create_run("net-1")
     signature = tracking_artifacts.infer(last)
-    uri = tracking_model.log_mlflow_model(
-        store, run_id, last, signature, str(tmp_path / "best.ckpt")
-    )
+    tracking_model.log_mlflow_model(store, run_id, last, signature, str(tmp_path / "best.ckpt"))
     mlflow.set_tracking_uri(store.uri)
     batch = torch.randn(3, 4)
-    assert torch.equal(load_model(uri)(batch), best.eval()(batch))
+    assert torch.equal(load_model(f"runs:/{run_id}/model")(batch), best.eval()(batch))
 
 
 def test_a_picture_that_fails_spoils_nothing_else(store: Store, caplog: pytest.LogCaptureFixture):

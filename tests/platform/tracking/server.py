@@ -1,0 +1,56 @@
+"""`mlflow server` as a real process, which can be killed and started again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import requests
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Server:
+    """`mlflow server` on 127.0.0.1.
+
+    Args:
+        folder: Where it keeps its log and the artifacts.
+        backend: URI of its database.
+    """
+
+    def __init__(self, folder: Path, backend: str):
+        self.folder, self.backend, self.port = folder, backend, free_port()
+        self.uri = f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"]
+        command += ["--port", str(self.port), "--workers", "1"]
+        command += ["--backend-store-uri", self.backend]
+        command += ["--artifacts-destination", str(self.folder / "artifacts")]
+        with open(self.folder / "server.log", "ab") as log:
+            # A session of its own, so that the workers end with it.
+            self.process = subprocess.Popen(
+                command, stdout=log, stderr=log, start_new_session=True, cwd=self.folder
+            )
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            try:
+                if requests.get(f"{self.uri}/health", timeout=2).ok:
+                    return
+            except requests.RequestException:
+                time.sleep(0.1)
+        raise RuntimeError((self.folder / "server.log").read_text())
+
+    def stop(self) -> None:
+        """Kill it, its workers too."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
