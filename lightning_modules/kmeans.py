@@ -17,11 +17,11 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from .batches import parts
 from .blocks import clustering
 from .blocks.checks import require, require_one_of
 from .blocks.lloyd import lloyd
 from .centre_steps import EpochSums, MoveCentres
+from .cluster_judgement import JudgesClusters, points_and_labels
 from .exact_resume import ExactResume
 from .lean_step import LeanStep
 from .shapes import resolve_input
@@ -31,11 +31,10 @@ if TYPE_CHECKING:
 
 Algorithm = Literal["lloyd", "mini_batch"]
 Start = Literal["k-means++", "random"]
-NUM_EXAMPLES = 2000  # of the latest evaluation, for pictures
 REST = 1e-5  # a step that is shorter, of centres about as long as 1, is rounding
 
 
-class KMeans(LeanStep, ExactResume, pl.LightningModule):
+class KMeans(LeanStep, JudgesClusters, ExactResume, pl.LightningModule):
     """Finds the centres of clusters.
 
     Batches are (x, labels) or x; labels only judge what was found. `lloyd` wants the whole split in
@@ -98,9 +97,8 @@ class KMeans(LeanStep, ExactResume, pl.LightningModule):
         self.register_buffer("started", torch.tensor(False))
         self.register_buffer("seen", torch.zeros(num_clusters, dtype=torch.float64))
         self.example_input_array = torch.zeros(2, *shape)
-        self._sums = self._evaluation = EpochSums(self.centres)
-        self._table = torch.zeros(num_clusters, self.num_classes)
-        self._examples: Tensor | None = None  # of the latest evaluation's first batch
+        self._sums = EpochSums(self.centres)
+        self._start_evaluation()
 
     def configure_optimizers(self) -> MoveCentres:
         """What moves the centres; Lightning counts the steps of optimizers only."""
@@ -116,7 +114,7 @@ class KMeans(LeanStep, ExactResume, pl.LightningModule):
     @torch.no_grad()
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Give a batch to the centres; move them after each batch, or after the last."""
-        points, _ = _parts(batch)
+        points, _ = points_and_labels(batch)
         if self.current_epoch == 0:
             clustering.check_points(points, self.num_clusters if batch_idx == 0 else 1)
         if batch_idx == 0 and not self.started:
@@ -180,9 +178,6 @@ class KMeans(LeanStep, ExactResume, pl.LightningModule):
         optimizer.optimizer.aim = aim
         optimizer.step()
 
-    def _sum_over_ranks(self, values: Tensor) -> Tensor:
-        return self.trainer.strategy.reduce(values, reduce_op="sum")  # pyright: ignore[reportReturnType] (a tensor for a tensor)
-
     def on_train_epoch_start(self) -> None:
         """Start counting; not called where a run goes on in the middle of an epoch."""
         self._sums = EpochSums(self.centres)
@@ -205,56 +200,10 @@ class KMeans(LeanStep, ExactResume, pl.LightningModule):
         if "epoch_sums" in checkpoint:
             self._sums.load_state_dict(checkpoint["epoch_sums"])
 
-    def _start_evaluation(self) -> None:
-        self._evaluation, self._examples = EpochSums(self.centres), None
-        self._table = torch.zeros(self.num_clusters, self.num_classes, device=self.device)
-
-    def _evaluate(self, batch: Any) -> None:
-        points, labels = _parts(batch)
-        owner, distances = clustering.nearest_centre(points, self.centres)
-        self._evaluation.add_distances(distances)
-        if labels is not None and self.num_classes:
-            cells = torch.bincount(owner * self.num_classes + labels, minlength=self._table.numel())
-            self._table += cells.view_as(self._table)  # (K, M)
-        if self._examples is None:
-            self._examples = points[:NUM_EXAMPLES]
-
-    def _finish_evaluation(self, stage: str) -> None:
-        self.log(f"{stage}/inertia", self._evaluation.inertia(self._sum_over_ranks), sync_dist=True)
-        table = self._sum_over_ranks(self._table)
-        if table.any():
-            shared = clustering.normalized_mutual_information(table).float()
-            self.log(f"{stage}/purity", clustering.purity(table), sync_dist=True)
-            self.log(f"{stage}/mutual_information", shared, sync_dist=True)
-
-    def on_validation_epoch_start(self) -> None:
-        """Start counting."""
-        self._start_evaluation()
-
-    def validation_step(self, batch: Any, batch_idx: int) -> None:
-        """Count one batch."""
-        self._evaluate(batch)
-
-    def on_validation_epoch_end(self) -> None:
-        """Log `val/inertia` and what the labels say."""
-        self._finish_evaluation("val")
-
-    def on_test_epoch_start(self) -> None:
-        """Start counting."""
-        self._start_evaluation()
-
-    def test_step(self, batch: Any, batch_idx: int) -> None:
-        """Count one batch."""
-        self._evaluate(batch)
-
-    def on_test_epoch_end(self) -> None:
-        """Log `test/inertia` and what the labels say."""
-        self._finish_evaluation("test")
-
     @torch.no_grad()
     def predict_step(self, batch: Any, batch_idx: int = 0) -> dict[str, Tensor]:
         """Clusters int64 (B,) of a batch, and squared distances (B,) to their centres."""
-        owner, distances = clustering.nearest_centre(_parts(batch)[0], self.centres)
+        owner, distances = clustering.nearest_centre(points_and_labels(batch)[0], self.centres)
         return {"cluster": owner, "squared_distance": distances}
 
     def figures(self) -> dict[str, Figure]:
@@ -262,9 +211,3 @@ class KMeans(LeanStep, ExactResume, pl.LightningModule):
         from .pictures.clusters import figures  # matplotlib takes a while to import
 
         return figures(self.centres.detach(), self.in_shape, self._examples)
-
-
-def _parts(batch: Any) -> tuple[Tensor, Tensor | None]:
-    """Points (B, D), and labels if the batch has any."""
-    x, labels = parts(batch)
-    return x.flatten(1), labels

@@ -4,7 +4,7 @@
 - `zoo`: the same with the network (256-256), batch and rhythm that RL Zoo publishes for
   stable-baselines3: 128 updates after every 256 steps;
 - `learning`: seconds from the start of training until a greedy evaluation of 20 episodes, one every
-  2,000 steps, has a mean of 475, imports left out; each side with its own best published settings:
+  2,048 steps, has a mean of 475, imports left out; each side with its own best published settings:
   ours the recipe `dqn-cartpole`, theirs RL Zoo's.
 
 Ours is `paceline.platform.launch.train`, as `paceline fit` calls it: Lightning, the record in
@@ -35,6 +35,7 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Callback
 
 SOLVED = 475.0
+EVAL_EVERY = 2048  # steps, as the recipe has it
 SMALL = {"hidden_sizes": [64, 64], "train_every": 4, "gradient_steps": 1}
 ZOO = {"hidden_sizes": [256, 256], "train_every": 256, "gradient_steps": 128}
 EQUAL = {"batch_size": 64, "buffer_size": 100_000, "learning_starts": 1_000, "n_step": 1}
@@ -70,7 +71,7 @@ def our_speed(settings: dict[str, Any], steps: int) -> float:
 
 def our_seconds(seed: int) -> float | None:
     callback = StopWhenSolved()
-    our_run({"seed_everything": seed, "model.epoch_steps": 2000}, callback)
+    our_run({"seed_everything": seed}, callback)
     return callback.seconds
 
 
@@ -110,7 +111,7 @@ def their_seconds(seed: int) -> float | None:
     stop = StopTrainingOnRewardThreshold(SOLVED)
     rooms = make_vec_env("CartPole-v1", 1, seed=1000 + seed)
     evaluation = EvalCallback(
-        rooms, callback_on_new_best=stop, eval_freq=2000, n_eval_episodes=20, verbose=0
+        rooms, callback_on_new_best=stop, eval_freq=EVAL_EVERY, n_eval_episodes=20, verbose=0
     )
     model = their_model(ZOO, seed)
     began = time.perf_counter()
@@ -198,7 +199,7 @@ def main() -> None:
     options.add_argument("--parts", nargs="+", default=["small", "zoo", "learning", "profile"])
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--seeds", type=int, default=5)
-    options.add_argument("--steps", type=int, default=20_000)
+    options.add_argument("--steps", type=int, default=20_480)
     given = options.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)

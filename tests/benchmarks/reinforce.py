@@ -148,7 +148,7 @@ def greedily(network: nn.Module, observations: NDArray) -> NDArray:
 
 def learning(num_seeds: int) -> list[dict[str, Any]]:
     """A line for each goal: seconds of each seed, their medians, and the ratio with its spread."""
-    every = load(RECIPE).model["init_args"]["epoch_steps"]
+    every = load(RECIPE).get("model.init_args.epoch_steps")
     sides = {"ours": our_seconds, "plain": functools.partial(plain_seconds, eval_every=every)}
     told: dict[str, list[dict[float, float]]] = {side: [] for side in sides}
     for seed in range(1, num_seeds + 1):
@@ -185,7 +185,7 @@ def profile(epochs: int = 8) -> dict[str, Any]:
         "update": (REINFORCE, "_learn"),
     }
     kept = {part: getattr(*place) for part, place in parts.items()}
-    every = load(RECIPE).model["init_args"]["epoch_steps"]
+    every = load(RECIPE).get("model.init_args.epoch_steps")
     for part, (owner, name) in parts.items():
         setattr(owner, name, timed(kept[part], part, spent))
     try:
