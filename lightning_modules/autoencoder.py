@@ -16,14 +16,14 @@ from typing import Literal
 
 import torch
 
-from .autoencoder_networks import AutoencoderNetwork, ConvolutionalNetwork, TiedNetwork
-from .autoencoder_rule import AutoencoderRule, CodingNetwork, Reconstruction, Sparsity
 from .blocks.activations import Activation
 from .blocks.checks import require, require_one_of
 from .blocks.corruption import Corruption, check_corruption
 from .blocks.initializers import WeightInit
 from .blocks.layers import LayerStyle
+from .networks.autoencoder_networks import AutoencoderNetwork, ConvolutionalNetwork, TiedNetwork
 from .pixel_range import PixelRange
+from .rules.autoencoder_rule import AutoencoderRule, CodingNetwork, Reconstruction, Sparsity
 from .shapes import resolve_input
 
 Network = Literal["fully_connected", "tied", "convolutional"]

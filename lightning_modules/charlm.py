@@ -21,12 +21,12 @@ from torch.nn import functional as F
 from .blocks.checks import require
 from .blocks.initializers import WeightInit
 from .blocks.recurrent import Cell, State, detach_state
-from .character_sampling import Sampling, sample_text, step_table
-from .charlm_network import CharLMNetwork
 from .data.sequences.character_vocabulary import CharacterVocabulary
 from .data.sequences.streams import IGNORED
-from .exact_resume import ExactResume
-from .lean_step import LeanStep
+from .networks.charlm_network import CharLMNetwork
+from .rules.character_sampling import Sampling, sample_text, step_table
+from .steps.exact_resume import ExactResume
+from .steps.lean_step import LeanStep
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

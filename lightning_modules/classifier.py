@@ -18,12 +18,12 @@ from torch import Tensor, nn
 from .blocks import losses
 from .blocks.checks import require, require_one_of
 from .blocks.regularizers import REGULARIZERS, elastic_net, l1, l2, regularized_weights
-from .epoch_means import EpochMeans, KeepsEpochMeans
-from .exact_resume import ExactResume
-from .first_convolution import feature_maps, first_convolution
-from .lean_step import LeanStep, channels_last
-from .tally import Tally
-from .wrongest import Wrongest
+from .pictures.first_convolution import feature_maps, first_convolution
+from .pictures.wrongest import Wrongest
+from .steps.epoch_means import EpochMeans, KeepsEpochMeans
+from .steps.exact_resume import ExactResume
+from .steps.lean_step import LeanStep, channels_last
+from .steps.tally import Tally
 
 if TYPE_CHECKING:
     import numpy as np

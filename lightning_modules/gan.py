@@ -9,18 +9,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from .adversarial_game import AdversarialGame
 from .blocks.activations import Activation
 from .blocks.adversarial import AdversarialLoss
 from .blocks.checks import require
 from .blocks.initializers import WeightInit
 from .blocks.layers import LayerStyle
-from .gan_networks import (
+from .networks.gan_networks import (
     ConvolutionalDiscriminator,
     DeconvolutionalGenerator,
     MLPDiscriminator,
     MLPGenerator,
 )
+from .rules.adversarial_game import AdversarialGame
 from .shapes import resolve_input, resolve_picture
 
 

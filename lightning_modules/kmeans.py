@@ -20,11 +20,11 @@ from torch import Tensor, nn
 from .blocks import clustering
 from .blocks.checks import require, require_one_of
 from .blocks.lloyd import lloyd
-from .centre_steps import EpochSums, MoveCentres
-from .cluster_judgement import JudgesClusters, points_and_labels
-from .exact_resume import ExactResume
-from .lean_step import LeanStep
+from .rules.centre_steps import EpochSums, MoveCentres
+from .rules.cluster_judgement import JudgesClusters, points_and_labels
 from .shapes import resolve_input
+from .steps.exact_resume import ExactResume
+from .steps.lean_step import LeanStep
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -18,9 +18,9 @@ from .blocks.checks import require
 from .blocks.initializers import WeightInit
 from .blocks.recurrent import Cell
 from .data.sequences.subwords import BEGIN, END, PAD
-from .seq2seq_network import EncoderDecoder
-from .seq2seq_rule import Seq2SeqRule
-from .seq2seq_search import translate
+from .networks.seq2seq_network import EncoderDecoder
+from .rules.seq2seq_rule import Seq2SeqRule
+from .rules.seq2seq_search import translate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -16,11 +16,11 @@ from torch.nn import functional as F
 
 from .blocks.initializers import WeightInit
 from .blocks.recurrent import Cell
-from .epoch_means import EpochMeans, KeepsEpochMeans
-from .exact_resume import ExactResume
-from .lean_step import LeanStep
 from .rnn import RecurrentNetwork, Summary
 from .shapes import resolve_input
+from .steps.epoch_means import EpochMeans, KeepsEpochMeans
+from .steps.exact_resume import ExactResume
+from .steps.lean_step import LeanStep
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

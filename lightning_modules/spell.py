@@ -20,15 +20,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .batches import shared_mean
 from .blocks.checks import require
 from .blocks.initializers import WeightInit
 from .blocks.recurrent import Cell
-from .epoch_means import EpochMeans, KeepsEpochMeans
-from .exact_resume import ExactResume
-from .lean_step import LeanStep
 from .shapes import resolve_picture
 from .spelling_network import END, SpellingNetwork, counted, letter_table
+from .steps.batches import shared_mean
+from .steps.epoch_means import EpochMeans, KeepsEpochMeans
+from .steps.exact_resume import ExactResume
+from .steps.lean_step import LeanStep
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -21,7 +21,7 @@ from .blocks.recurrent import Cell, RecurrentLayers
 from .classifier import Batch, Classifier
 from .data.sequences.tokens import decode, encode
 from .shapes import require_num_classes
-from .tally import Tally
+from .steps.tally import Tally
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -19,11 +19,17 @@ from .blocks.activations import Activation
 from .blocks.checks import require
 from .blocks.initializers import WeightInit
 from .blocks.layers import LayerStyle
+from .networks.vae_networks import VAENetwork
 from .pixel_range import PixelRange
+from .rules.vae_objective import (
+    SQUARED_ERROR_STD,
+    Binarize,
+    LatentWeight,
+    Likelihood,
+    PixelLikelihood,
+)
+from .rules.variational_rule import VariationalRule
 from .shapes import resolve_input
-from .vae_networks import VAENetwork
-from .vae_objective import SQUARED_ERROR_STD, Binarize, LatentWeight, Likelihood, PixelLikelihood
-from .variational_rule import VariationalRule
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

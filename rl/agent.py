@@ -23,7 +23,7 @@ from torch import Tensor
 from ..lightning_modules.blocks.checks import require
 from ..lightning_modules.data.order import derive_seed
 from ..lightning_modules.data.resumable import ResumableLoader
-from ..lightning_modules.epoch_means import EpochMeans
+from ..lightning_modules.steps.epoch_means import EpochMeans
 from .playing.acting import Environments
 from .playing.making import Maker
 from .playing.played_episodes import PlaysEpisodes

@@ -22,8 +22,8 @@ from torch import Tensor
 
 from ..lightning_modules.blocks.activations import Activation
 from ..lightning_modules.blocks.initializers import WeightInit
-from ..lightning_modules.exact_resume import ExactResume
-from ..lightning_modules.lean_step import LeanStep
+from ..lightning_modules.steps.exact_resume import ExactResume
+from ..lightning_modules.steps.lean_step import LeanStep
 from .agent import ActsInEnvironments
 from .dqn_settings import check_run, check_settings
 from .exploration import Exploration, explorer

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..lightning_modules.blocks.checks import require
-from ..lightning_modules.exact_resume import ExactResume
-from ..lightning_modules.lean_step import LeanStep
+from ..lightning_modules.steps.exact_resume import ExactResume
+from ..lightning_modules.steps.lean_step import LeanStep
 from .agent import ActsInEnvironments
 from .playing.making import Maker
 from .values.control import epsilon_greedy

@@ -26,8 +26,8 @@ from torch.optim import Optimizer
 from ..lightning_modules.blocks.activations import Activation
 from ..lightning_modules.blocks.checks import require
 from ..lightning_modules.blocks.initializers import WeightInit
-from ..lightning_modules.exact_resume import ExactResume
-from ..lightning_modules.lean_step import LeanStep
+from ..lightning_modules.steps.exact_resume import ExactResume
+from ..lightning_modules.steps.lean_step import LeanStep
 from .agent import ActsInEnvironments
 from .learning.bare_steps import clip_norm
 from .learning.manual_steps import average_over_ranks, move_schedules

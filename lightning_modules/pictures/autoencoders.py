@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from ..code_measures import principal_components
+from ..rules.code_measures import principal_components
 from .codes import codes_beside_pca
 from .grids import picture_grid
 from .reconstructions import reconstructions

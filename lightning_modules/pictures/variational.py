@@ -10,7 +10,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from ..variational_rule import VariationalRule
+from ..rules.variational_rule import VariationalRule
 from . import latent_walks
 from .grids import code_map, picture_grid, picture_rows
 from .reconstructions import reconstructions

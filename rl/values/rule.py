@@ -23,9 +23,9 @@ from torch.nn.utils import clip_grad_norm_
 from ...lightning_modules.blocks.activations import Activation
 from ...lightning_modules.blocks.checks import require
 from ...lightning_modules.blocks.initializers import WeightInit
-from ...lightning_modules.epoch_means import EpochMeans
-from ...lightning_modules.exact_resume import ExactResume
-from ...lightning_modules.lean_step import LeanStep
+from ...lightning_modules.steps.epoch_means import EpochMeans
+from ...lightning_modules.steps.exact_resume import ExactResume
+from ...lightning_modules.steps.lean_step import LeanStep
 from ..agent import ActsInEnvironments
 from ..learning.manual_steps import average_over_ranks
 from ..playing.acting import Steps

@@ -19,7 +19,7 @@ from paceline.lightning_modules.blocks.sample_measures import (
     manifold_recall,
     mode_counts,
 )
-from paceline.lightning_modules.gan_evaluation import mode_measures, raw_features
+from paceline.lightning_modules.rules.gan_evaluation import mode_measures, raw_features
 from torch import nn
 
 RNG = np.random.default_rng(0)

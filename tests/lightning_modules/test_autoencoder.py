@@ -5,18 +5,18 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from paceline.lightning_modules.autoencoder import Autoencoder
-from paceline.lightning_modules.autoencoder_networks import AutoencoderNetwork, TiedNetwork
 from paceline.lightning_modules.blocks.corruption import corrupt
 from paceline.lightning_modules.blocks.kfac import KFAC
 from paceline.lightning_modules.blocks.layers import LayerStyle
-from paceline.lightning_modules.code_measures import (
+from paceline.lightning_modules.data.digits import Digits
+from paceline.lightning_modules.networks.autoencoder_networks import AutoencoderNetwork, TiedNetwork
+from paceline.lightning_modules.pictures.autoencoders import fitted_codes
+from paceline.lightning_modules.pictures.reconstructions import reconstructions
+from paceline.lightning_modules.rules.code_measures import (
     linear_probe_accuracy,
     pca_squared_error,
     principal_components,
 )
-from paceline.lightning_modules.data.digits import Digits
-from paceline.lightning_modules.pictures.autoencoders import fitted_codes
-from paceline.lightning_modules.pictures.reconstructions import reconstructions
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from torch import nn

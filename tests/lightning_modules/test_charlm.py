@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
-from paceline.lightning_modules.character_sampling import draw_probabilities
 from paceline.lightning_modules.charlm import CharLM
-from paceline.lightning_modules.charlm_network import CharLMNetwork
 from paceline.lightning_modules.data.sequences import streams
 from paceline.lightning_modules.data.sequences.character_vocabulary import UNKNOWN
 from paceline.lightning_modules.data.sequences.texts import Hello, Text
+from paceline.lightning_modules.networks.charlm_network import CharLMNetwork
+from paceline.lightning_modules.rules.character_sampling import draw_probabilities
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 
 VOCABULARY = "\n abcdefgh"

@@ -20,7 +20,7 @@ from paceline.lightning_modules.blocks.adversarial import (
 from paceline.lightning_modules.data.digits import Digits
 from paceline.lightning_modules.data.ring import Ring
 from paceline.lightning_modules.gan import DCGAN, GAN
-from paceline.lightning_modules.gan_networks import pyramid
+from paceline.lightning_modules.networks.gan_networks import pyramid
 from paceline.platform.training.optimization import set_optimizer
 from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import nn

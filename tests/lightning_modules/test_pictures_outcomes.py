@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 from paceline.lightning_modules.cnn import CNN
-from paceline.lightning_modules.first_convolution import feature_maps, first_convolution
 from paceline.lightning_modules.mlp import MLP
-from paceline.lightning_modules.wrongest import Wrongest
+from paceline.lightning_modules.pictures.first_convolution import feature_maps, first_convolution
+from paceline.lightning_modules.pictures.wrongest import Wrongest
 from pytorch_lightning import Trainer
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset

@@ -11,9 +11,9 @@ import pytorch_lightning as pl
 import torch
 from paceline.lightning_modules.data.sequences.reversal import Reversal
 from paceline.lightning_modules.data.sequences.subwords import BEGIN, END, PAD
+from paceline.lightning_modules.networks.seq2seq_network import EncoderDecoder, reverse_within
+from paceline.lightning_modules.rules.translated_texts import TranslatedTexts, corpus_bleu
 from paceline.lightning_modules.seq2seq import Seq2Seq
-from paceline.lightning_modules.seq2seq_network import EncoderDecoder, reverse_within
-from paceline.lightning_modules.translated_texts import TranslatedTexts, corpus_bleu
 from pytorch_lightning.callbacks import Callback
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence

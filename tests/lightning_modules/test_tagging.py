@@ -4,8 +4,8 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from paceline.lightning_modules.data.sequences.boundaries import RecurringSymbols
+from paceline.lightning_modules.steps.tally import Tally
 from paceline.lightning_modules.tagging import Tagger, f1_score
-from paceline.lightning_modules.tally import Tally
 from sklearn.metrics import f1_score as reference_f1
 from torch import nn
 from torch.nn import functional as F

@@ -21,17 +21,17 @@ import pytorch_lightning as pl
 import torch
 import torch.distributed as dist
 from paceline.lightning_modules import recipes
-from paceline.lightning_modules.autoencoder_rule import AutoencoderRule
 from paceline.lightning_modules.charlm import CharLM
 from paceline.lightning_modules.classifier import Classifier
 from paceline.lightning_modules.data.sequences.subwords import BEGIN, END
 from paceline.lightning_modules.data.sequences.trees import draw_expression
 from paceline.lightning_modules.recursive import RecursiveClassifier
+from paceline.lightning_modules.rules.autoencoder_rule import AutoencoderRule
+from paceline.lightning_modules.rules.variational_rule import VariationalRule
 from paceline.lightning_modules.seq2seq import Seq2Seq
 from paceline.lightning_modules.sequence_regressor import SequenceRegressor
 from paceline.lightning_modules.spell import Speller
 from paceline.lightning_modules.tagging import Tagger
-from paceline.lightning_modules.variational_rule import VariationalRule
 from paceline.platform.configuration import config
 from paceline.platform.errors import UserError
 from paceline.platform.training.building import build as build_all

@@ -9,15 +9,15 @@ import pytorch_lightning as pl
 import torch
 from paceline.lightning_modules.blocks.layers import LayerStyle
 from paceline.lightning_modules.data.digits import Digits
-from paceline.lightning_modules.epoch_means import EpochMeans
-from paceline.lightning_modules.vae import VAE
-from paceline.lightning_modules.vae_networks import VAENetwork
-from paceline.lightning_modules.vae_objective import (
+from paceline.lightning_modules.networks.vae_networks import VAENetwork
+from paceline.lightning_modules.rules.vae_objective import (
     LatentWeight,
     PixelLikelihood,
     coin_nll,
     thrown_coins,
 )
+from paceline.lightning_modules.steps.epoch_means import EpochMeans
+from paceline.lightning_modules.vae import VAE
 from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import nn
 from torch.distributions import Bernoulli, Normal

@@ -18,11 +18,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from .blocks.attention import Attention, Score
-from .blocks.checks import require
-from .blocks.initializers import WeightInit, init_weights
-from .blocks.recurrent import Cell, RecurrentLayers, State
-from .data.sequences.subwords import BEGIN, PAD, UNKNOWN
+from ..blocks.attention import Attention, Score
+from ..blocks.checks import require
+from ..blocks.initializers import WeightInit, init_weights
+from ..blocks.recurrent import Cell, RecurrentLayers, State
+from ..data.sequences.subwords import BEGIN, PAD, UNKNOWN
 
 EMBEDDING_STD = 0.1
 

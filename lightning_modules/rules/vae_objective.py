@@ -16,9 +16,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from .blocks.checks import require, require_one_of
-from .blocks.gaussian import gaussian_log_density
-from .blocks.losses import gaussian_nll
+from ..blocks.checks import require, require_one_of
+from ..blocks.gaussian import gaussian_log_density
+from ..blocks.losses import gaussian_nll
 
 Likelihood = Literal["bernoulli", "gaussian"]
 Binarize = Literal["none", "dynamic", "threshold"]

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from .blocks.checks import require
-from .data.order import derive_seed
+from ..blocks.checks import require
+from ..data.order import derive_seed
+from ..pixel_range import PixelRange
 from .gan_evaluation import REACH, Comparison, mode_measures
-from .pixel_range import PixelRange
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -177,14 +177,14 @@ class GeneratorEvaluation(Beside):
     def _drawn(self, made: Tensor) -> Figure:
         made = made.float().cpu()
         if self.mode_centres is not None:
-            from .pictures.ring import ring_picture  # matplotlib takes a while to import
+            from ..pictures.ring import ring_picture  # matplotlib takes a while to import
 
             centres, std = torch.tensor(self.mode_centres), self.mode_std or 0.0
             found = mode_measures(made, centres, std)
             title = f"{found['modes']:.0f} of {len(centres)} modes, "
             title += f"{found['high_quality']:.0%} of the points within {REACH:.0f} std of one"
             return ring_picture(made.numpy(), centres.numpy(), REACH * std, title)
-        from .pictures.grids import picture_grid
+        from ..pictures.grids import picture_grid
 
         return picture_grid(made.numpy(), math.ceil(math.sqrt(len(made))))
 

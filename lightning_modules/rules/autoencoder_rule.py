@@ -13,17 +13,17 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from .batches import parts
-from .blocks.corruption import Corruption, corrupt
-from .blocks.losses import bernoulli_nll, reconstruction_error
-from .blocks.regularizers import activation_kl, activation_l1
+from ..blocks.corruption import Corruption, corrupt
+from ..blocks.losses import bernoulli_nll, reconstruction_error
+from ..blocks.regularizers import activation_kl, activation_l1
+from ..data.order import derive_seed
+from ..data.tensors import TensorDataModule
+from ..pixel_range import PixelRange
+from ..steps.batches import parts
+from ..steps.epoch_means import EpochMeans, KeepsEpochMeans
+from ..steps.exact_resume import ExactResume
+from ..steps.lean_step import LeanStep
 from .code_measures import PROBE_SIZE, linear_probe_accuracy, pca_squared_error
-from .data.order import derive_seed
-from .data.tensors import TensorDataModule
-from .epoch_means import EpochMeans, KeepsEpochMeans
-from .exact_resume import ExactResume
-from .lean_step import LeanStep
-from .pixel_range import PixelRange
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -223,12 +223,12 @@ class AutoencoderRule(LeanStep, KeepsEpochMeans, ExactResume, pl.LightningModule
 
     def snapshots(self) -> dict[str, Figure]:
         """What is said of some pictures so far."""
-        from .pictures.autoencoders import reconstructions_of
+        from ..pictures.autoencoders import reconstructions_of
 
         return reconstructions_of(self, self._examples)
 
     def figures(self) -> dict[str, Figure]:
         """Pictures: `reconstructions`, `first_layer`, `plain_decoder_samples`, `code`."""
-        from .pictures.autoencoders import figures  # matplotlib takes a while to import
+        from ..pictures.autoencoders import figures  # matplotlib takes a while to import
 
         return figures(self, self._examples)

@@ -16,13 +16,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .batches import shared_mean
-from .blocks.checks import require
-from .data.sequences.subwords import PAD
-from .epoch_means import EpochMeans, KeepsEpochMeans
-from .exact_resume import ExactResume
-from .lean_step import LeanStep
-from .seq2seq_network import EncoderDecoder
+from ..blocks.checks import require
+from ..data.sequences.subwords import PAD
+from ..networks.seq2seq_network import EncoderDecoder
+from ..steps.batches import shared_mean
+from ..steps.epoch_means import EpochMeans, KeepsEpochMeans
+from ..steps.exact_resume import ExactResume
+from ..steps.lean_step import LeanStep
 from .seq2seq_search import check_search
 from .translated_texts import KeptUnits, TranslatedTexts, require_sacrebleu
 

@@ -16,8 +16,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from .blocks.checks import require
-from .data.sequences.subwords import Subwords
+from ..blocks.checks import require
+from ..data.sequences.subwords import Subwords
 
 
 class KeptUnits:

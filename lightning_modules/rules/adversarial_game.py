@@ -17,21 +17,21 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from .blocks.adversarial import (
+from ..blocks.adversarial import (
     ADVERSARIAL_LOSSES,
     AdversarialLoss,
     discriminator_loss,
     generator_loss,
     gradient_penalty,
 )
-from .blocks.checks import require, require_one_of
-from .epoch_means import EpochMeans, KeepsEpochMeans
-from .exact_resume import ExactResume
+from ..blocks.checks import require, require_one_of
+from ..pixel_range import PixelRange
+from ..steps.epoch_means import EpochMeans, KeepsEpochMeans
+from ..steps.exact_resume import ExactResume
+from ..steps.lean_step import LeanStep
+from ..steps.separate_optimizers import SeparateOptimizers
 from .gan_evaluation import Comparison
 from .generator_evaluation import GeneratorEvaluation
-from .lean_step import LeanStep
-from .pixel_range import PixelRange
-from .separate_optimizers import SeparateOptimizers
 
 TRAINED = ("generator_loss", "discriminator_loss", "score_gap")
 PENALTY_WEIGHT = 10.0  # Gulrajani et al. 2017, section 4

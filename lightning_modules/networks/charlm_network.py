@@ -11,9 +11,9 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .blocks.checks import require
-from .blocks.initializers import WeightInit, init_weights
-from .blocks.recurrent import Cell, RecurrentLayers, State
+from ..blocks.checks import require
+from ..blocks.initializers import WeightInit, init_weights
+from ..blocks.recurrent import Cell, RecurrentLayers, State
 
 
 class CharLMNetwork(nn.Module):

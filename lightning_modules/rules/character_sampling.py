@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from .blocks.checks import require
-from .charlm_network import CharLMNetwork
-from .data.sequences.character_vocabulary import CharacterVocabulary
+from ..blocks.checks import require
+from ..data.sequences.character_vocabulary import CharacterVocabulary
+from ..networks.charlm_network import CharLMNetwork
 
 MAX_LENGTH = 1_000_000
 TOLD_UNITS, TOLD_CHARACTERS = 8, 8  # of a step, in a table

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from .blocks.clustering import cluster_sums, give_points_to_empty
+from ..blocks.clustering import cluster_sums, give_points_to_empty
 
 
 class MoveCentres(Optimizer):

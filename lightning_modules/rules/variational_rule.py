@@ -15,16 +15,16 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from .batches import parts
-from .blocks.checks import require
-from .blocks.gaussian import draw_with_kl
-from .blocks.importance_sampling import importance_weighted_bound
-from .data.order import derive_seed
-from .epoch_means import EpochMeans, KeepsEpochMeans
-from .exact_resume import ExactResume
-from .lean_step import LeanStep
-from .pixel_range import PixelRange
-from .vae_networks import VAENetwork
+from ..blocks.checks import require
+from ..blocks.gaussian import draw_with_kl
+from ..blocks.importance_sampling import importance_weighted_bound
+from ..data.order import derive_seed
+from ..networks.vae_networks import VAENetwork
+from ..pixel_range import PixelRange
+from ..steps.batches import parts
+from ..steps.epoch_means import EpochMeans, KeepsEpochMeans
+from ..steps.exact_resume import ExactResume
+from ..steps.lean_step import LeanStep
 from .vae_objective import LatentWeight, PixelLikelihood
 
 NUM_SAMPLES, NUM_PICTURES = 64, 1000  # decoded codes and the pictures that they are compared with

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from .batches import parts
-from .blocks import clustering
+from ..blocks import clustering
+from ..steps.batches import parts
 from .centre_steps import EpochSums
 
 if TYPE_CHECKING:

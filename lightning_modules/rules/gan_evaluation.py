@@ -16,15 +16,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
-from .blocks.checks import require
-from .blocks.sample_measures import (
+from ..blocks.checks import require
+from ..blocks.sample_measures import (
     frechet_distance,
     gaussian_of,
     manifold_precision,
     manifold_recall,
     mode_counts,
 )
-from .ensemble import build_member
+from ..ensemble import build_member
 
 SIDE = 8  # largest side of the pictures whose pixels are features
 REACH = 3.0  # standard deviations within which a point counts for a mode (Srivastava et al. 2017)

@@ -8,10 +8,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .blocks.beam_search import Units, beam_search, greedy_search
-from .blocks.checks import require
-from .data.sequences.subwords import BEGIN, END, PAD
-from .seq2seq_network import DecoderState, EncoderDecoder
+from ..blocks.beam_search import Units, beam_search, greedy_search
+from ..blocks.checks import require
+from ..data.sequences.subwords import BEGIN, END, PAD
+from ..networks.seq2seq_network import DecoderState, EncoderDecoder
 
 UNITS = Units(BEGIN, END, PAD)
 

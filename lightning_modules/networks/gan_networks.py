@@ -16,10 +16,10 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from .blocks.checks import require
-from .blocks.initializers import WeightInit, check_weight_init, init_weights
-from .blocks.layers import LayerStyle
-from .lean_step import channels_last
+from ..blocks.checks import require
+from ..blocks.initializers import WeightInit, check_weight_init, init_weights
+from ..blocks.layers import LayerStyle
+from ..steps.lean_step import channels_last
 
 SLOPE = 0.2  # of DCGAN's leaky ReLU
 KERNEL, STRIDE, PADDING = 4, 2, 1  # doubles or halves a side; a stride that divides the kernel

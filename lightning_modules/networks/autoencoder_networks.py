@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from .blocks.activations import Activation, activation
-from .blocks.checks import require
-from .blocks.layers import LayerStyle
+from ..blocks.activations import Activation, activation
+from ..blocks.checks import require
+from ..blocks.layers import LayerStyle
 from .vae_networks import VAENetwork
 
 

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from .blocks.checks import require
-from .blocks.initializers import init_weights
-from .blocks.layers import LayerStyle
+from ..blocks.checks import require
+from ..blocks.initializers import init_weights
+from ..blocks.layers import LayerStyle
 
 KERNEL, STRIDE, PADDING = 4, 2, 1  # a kernel that the stride divides leaves no chequered pattern
 

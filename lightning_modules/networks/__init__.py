@@ -1,0 +1,1 @@
+"""Networks of families that have several, apart from the rules that train them."""

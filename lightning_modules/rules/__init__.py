@@ -1,0 +1,1 @@
+"""Training rules, and what judges and samples what they train."""

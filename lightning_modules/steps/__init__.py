@@ -1,0 +1,1 @@
+"""What training rules share about a step, an epoch and a resume."""
