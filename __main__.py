@@ -35,6 +35,7 @@ _HOME_OF = {
     "inspect": ".platform.commands.inspect_command",
     "check": ".platform.commands.check_command",
     "bench": ".platform.commands.bench_command",
+    "sync": ".platform.commands.sync_command",
     "ui": ".platform.commands.ui_command",
     "sweep": ".tuning.commands",
     "resume": ".tuning.commands",

@@ -62,6 +62,8 @@ def evaluate(
     with interruptible():
         built = prepare_alone(config, checkpoint)
         store = open_store(config)
+        if (folder := run_folder(result.name, config.launch.storage)).exists():
+            store.keep_in(folder)
         with _recorded(store, result, config) as writer:
             logger = RunLogger(writer, result.name)
             result.metrics = training.evaluate(config, built, stage, checkpoint or None, logger)
@@ -73,7 +75,7 @@ def _recorded(store: Store, result: RunResult, config: Config) -> Iterator[Metri
     """A writer into the run that trained the model, or into a run of its own, which is ended."""
     is_new = not result.run_id
     result.run_id = result.run_id or store.create_run(result.name, params=config.resolved)
-    writer = MetricWriter(store.uri, result.run_id)
+    writer = MetricWriter(store.uri, result.run_id, store.outlet.folder)
     status, error = "killed", None
     try:
         yield writer

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 import time
+from pathlib import Path
 
 from scipy.stats import t as student_t
 
@@ -57,7 +58,7 @@ def fit_seeds(
     prepare(config, ckpt_path=config.get("ckpt_path"))  # checks before anything is made
     with claim(name, storage, recipe=config.recipe) as folder, interruptible():
         name = folder.name
-        store = open_store(config)
+        store = open_store(config).keep_in(folder)
         run_id = store.create_run(name, tags=config.tracking.tags, params=config.resolved)
         result = RunResult(name, run_id, "running", {}, None, store.uri, 0.0, store.link(run_id))
         runs: list[RunResult] = []
@@ -78,9 +79,9 @@ def fit_seeds(
         finally:
             _summarise(result, runs, config)
             result.seconds = time.monotonic() - started
-            _log(store, result)
+            _log(store, result, folder)
             state = {"kind": "seeds", "recipe": config.recipe, "experiment": store.experiment}
-            write_state(folder, state | result.as_dict())
+            write_state(folder, state | result.as_dict() | {"tracking_uri": store.uri})
     return result
 
 
@@ -98,8 +99,8 @@ def _summarise(result: RunResult, runs: list[RunResult], config: Config) -> None
     result.extra = {"runs": [run.as_dict() for run in runs]}
 
 
-def _log(store: Store, result: RunResult) -> None:
-    writer = MetricWriter(store.uri, result.run_id)
+def _log(store: Store, result: RunResult, folder: Path) -> None:
+    writer = MetricWriter(store.uri, result.run_id, folder)
     writer.add({k: v for k, v in result.metrics.items() if not math.isnan(v)}, 0)
     writer.close()
     assert result.status != "running"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from .tracking.uri import public_uri
+
 Status = Literal["finished", "failed", "killed", "running"]
 
 
@@ -39,7 +41,8 @@ class RunResult:
         fields = asdict(self)
         extra = fields.pop("extra")
         fields.pop("link")
-        return fields | {"seconds": round(self.seconds, 3)} | extra
+        public = {"tracking_uri": public_uri(self.tracking_uri)}
+        return fields | public | {"seconds": round(self.seconds, 3)} | extra
 
     def text(self, go_on: str) -> str:
         """What a person reads at the end.

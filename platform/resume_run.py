@@ -43,7 +43,7 @@ def resume_run(name: str, storage: str | None = None, *, command: str = "") -> R
         config = config.override(where, name)
         checkpoint = checkpoint_to_go_on(folder) or config.get("ckpt_path")
         built = training.prepare(config, ckpt_path=checkpoint)
-        store = open_store(config)
+        store = open_store(config).keep_in(folder)
         store.reopen(state["run_id"])
         parent = state.get("parent")
         run = Run(

@@ -99,7 +99,7 @@ def fit_config(
     with claim(name, storage, recipe=config.recipe) as folder, interruptible():
         ckpt_path = config.get("ckpt_path")
         built = training.prepare(config, ckpt_path=ckpt_path)
-        store = open_store(config)
+        store = open_store(config).keep_in(folder)
         run_id = store.create_run(folder.name, parent=parent, tags=config.tracking.tags)
         run = Run(config, folder, store, run_id, command, parent, ckpt_path, started)
         return train_run(run, built, callbacks)
@@ -202,7 +202,8 @@ def _recorded(
         result.seconds = time.monotonic() - started
         if result.checkpoint is None and (folder / BEST).exists():
             result.checkpoint = str(folder / BEST)  # what there is after an early end
-        write_state(folder, state | result.as_dict())  # first: the store may not answer
+        ended = {**state, **result.as_dict(), "tracking_uri": store.uri}
+        write_state(folder, ended)  # first: the store may not answer
         reason = state.get("stop_reason")
         store.finish(result.run_id, result.status, stop_reason=reason, error=error)
 

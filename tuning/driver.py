@@ -276,6 +276,7 @@ def state_of(course: Course, result: SweepResult) -> dict[str, Any]:
         "mode": config.sweep.mode,
         "link": result.link,
         **result.as_dict(),
+        "tracking_uri": course.store.uri,
     }
     if result.best:
         config_file = folder_of(course.folder, int(result.best["trial_id"])) / "config.yaml"

@@ -17,7 +17,6 @@ write: it is left out, and cut off before anything is appended. Nothing is ever 
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import logging
 import os
@@ -28,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from ..platform.errors import UserError, must
+from ..platform.sealed_lines import ChangedLine, open_lines, seal_line
 from .rows import Rows, TrialRow
 
 logger = logging.getLogger("paceline.tuning")
@@ -75,7 +75,7 @@ class Journal:
         moment = round(time.time(), 3)
         for kind, head, details in events:
             record = {"event": kind, **head, "time": moment, **details}
-            line, self._sum = _sealed(record, self._sum)
+            line, self._sum = seal_line(record, self._sum)
             self._waiting.append(line)
             self.rows.apply(json.loads(line))
         self._flush()
@@ -103,45 +103,17 @@ class Journal:
         os.close(self._file)
 
 
-def _sealed(record: Mapping[str, Any], previous: str) -> tuple[bytes, str]:
-    """A record as a line with its checksum."""
-    text = json.dumps(record, default=str)
-    seal = _checksum(text, previous)
-    return f'{text[:-1]}, "sum": "{seal}"}}\n'.encode(), seal
-
-
-def _checksum(text: str, previous: str) -> str:
-    return hashlib.blake2b((previous + text).encode(), digest_size=8).hexdigest()
-
-
 def _lines(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
     """Each event, and the length of the file up to its end.
 
     Raises:
         UserError: A line does not match its checksum; a torn last one is left out instead.
     """
-    previous, length = "", 0
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            if not line.endswith(b"\n"):
-                return
-            event = _opened(line, previous)
-            if event is None:
-                raise _broken(path, number)
-            previous, length = event["sum"], length + len(line)
-            yield event, length
-
-
-def _opened(line: bytes, previous: str) -> dict[str, Any] | None:
-    """A line's event; None when it is not what was written."""
-    text, mark, seal = line.decode(errors="replace").rstrip("\n").rpartition(', "sum": "')
     try:
-        event = json.loads(f"{text}}}")
-    except ValueError:
-        return None
-    if not mark or seal.removesuffix('"}') != _checksum(f"{text}}}", previous):
-        return None
-    return {**event, "sum": seal.removesuffix('"}')}
+        for event, _, end in open_lines(path):
+            yield event, end
+    except ChangedLine as error:
+        raise _broken(path, error.number) from None
 
 
 def _broken(path: Path, number: int) -> UserError:

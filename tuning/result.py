@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..platform.configuration.keys import short_key
 from ..platform.result import Status
+from ..platform.tracking.uri import public_uri
 from ..platform.training.checkpoint_names import BEST
 from .rows import Rows, TrialRow
 from .search.space import Space
@@ -62,7 +63,7 @@ class SweepResult:
             "stopped_early": sum(row.stop_reason == "early_stopped" for row in self.rows),
             "failed": self.rows.count("failed"),
             "best": self.best,
-            "tracking_uri": self.tracking_uri,
+            "tracking_uri": public_uri(self.tracking_uri),
             "seconds": round(self.seconds, 3),
             **({"winner": self.winner} if self.winner else {}),
         }
@@ -104,7 +105,7 @@ def describe_best(rows: Rows, space: Space, folder: Path) -> dict[str, Any] | No
     if row is None:
         return None
     checkpoint = folder_of(folder, row.number) / BEST
-    values: Mapping[str, Any] = space.assignments(row.values)
+    values: Mapping[str, Any] = space.assignments(row.best_values)
     return {
         "trial_id": row.trial_id,
         "run_id": row.run_id,

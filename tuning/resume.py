@@ -105,7 +105,7 @@ def _go_on(past: Past, more: int, command: str, session: RaySession | None) -> S
             raise UserError(must("--trials", rule, config.sweep.search), "--trials")
         check_values(plan)
         width = concurrency(session.nodes(), config.launch, config.sweep.max_concurrent)
-        store = open_store(_where_it_was(config, past.state))
+        store = open_store(_where_it_was(config, past.state)).keep_in(folder)
         with DeferredSignals() as signals:
             run_id = _parent(store, past)
             _check_children(store, run_id, rows)

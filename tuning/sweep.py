@@ -58,7 +58,7 @@ def run_sweep(
     with claim(name, config.launch.storage) as folder, interruptible(), session:
         check_values(plan)
         width = concurrency(session.nodes(), config.launch, config.sweep.max_concurrent)
-        store = open_store(config)
+        store = open_store(config).keep_in(folder)
         with DeferredSignals() as signals:
             uid = secrets.token_hex(8)
             journal = _open_journal(folder, plan, name, uid)

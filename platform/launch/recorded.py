@@ -50,8 +50,8 @@ class _KeepPoints(Callback):
     Lightning logs them only after the last callback.
     """
 
-    def __init__(self, store: Store, writer: MetricWriter):
-        self.store, self.writer = store, writer
+    def __init__(self, writer: MetricWriter):
+        self.writer = writer
         self._ended: Trainer | None = None  # between an epoch's end and the next one's begin
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -76,8 +76,7 @@ class _KeepPoints(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Send them, when it is the same run that goes on."""
         if state_dict["run_id"] == self.writer.run_id:
-            points = state_dict["points"]
-            self.writer.go_on(points, self.store.last_steps(self.writer.run_id))
+            self.writer.go_on(state_dict["points"])
 
 
 def train(
@@ -122,13 +121,13 @@ def train(
         Exception: Whatever the model, the data or a callback raises.
     """
     built = built or prepare(config, ckpt_path=ckpt_path)
-    store = Store(store_uri)
-    writer = MetricWriter(store_uri, run_id)
+    writer = MetricWriter(store_uri, run_id, folder)
+    store = Store(store_uri, writer=writer)
     background = Background("A part of the run's record")
     monitor = SystemMonitor(writer).start()
     try:
         if is_again:
-            writer.go_on([], store.last_steps(run_id))
+            writer.go_on([])
         for write in _descriptions(config, built, store, run_id, name, command):
             background.post(write)
         outcome = fit(
@@ -137,7 +136,7 @@ def train(
             logger=RunLogger(writer, name),
             callbacks=[
                 _RecordData(background, store, run_id),
-                _KeepPoints(store, writer),
+                _KeepPoints(writer),
                 *([Snapshots(background, store, run_id)] if takes_snapshots else []),
                 *callbacks,
             ],
@@ -152,8 +151,8 @@ def train(
         return outcome
     finally:
         monitor.stop()
-        writer.close()
         background.close()
+        writer.close()
 
 
 def _descriptions(

@@ -44,8 +44,9 @@ from mlflow.entities import LoggedModelOutput, Metric, Param, RunTag  # noqa: E4
 from mlflow.exceptions import MlflowException  # noqa: E402
 
 from ..errors import RunError  # noqa: E402
+from .passing import is_passing  # noqa: E402
 from .redaction import redact  # noqa: E402
-from .uri import public_uri  # noqa: E402
+from .uri import innermost, public_uri  # noqa: E402
 
 __all__ = [
     "LoggedModelOutput",
@@ -70,8 +71,6 @@ MAX_PARAM_CHARS = 6000
 MAX_TAG_CHARS = 8000
 MAX_NAME_CHARS = 250
 
-# What a server says, or what is said of it, while it starts, is overloaded or is away.
-PASSING = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED")
 PATIENCE_S = 15.0
 T = TypeVar("T")
 
@@ -127,7 +126,7 @@ def asked(uri: str, question: Callable[[], T]) -> T:
                 return question()
             except MlflowException as error:
                 late = time.monotonic() - started + wait_s > PATIENCE_S
-                if late or error.error_code not in PASSING:
+                if late or not is_passing(error):
                     raise
                 time.sleep(wait_s)
         return question()
@@ -135,7 +134,10 @@ def asked(uri: str, question: Callable[[], T]) -> T:
 
 def reason(error: BaseException) -> str:
     """The first line of what MLflow says without secrets, at most 500 characters of it."""
-    return cut(redact((str(error).strip() or type(error).__name__).splitlines()[0]), 500)
+    text = (str(error).strip() or type(error).__name__).splitlines()[0]
+    if text.startswith("API request to http"):  # it says by which of its calls, and how it tried
+        text = innermost(error)
+    return cut(redact(text), 500)
 
 
 @functools.lru_cache(maxsize=10_000)

@@ -25,9 +25,11 @@ from .client import (
     RunTag,
     connect,
 )
-from .model import upload_model
+from .model_upload import upload_model
 from .pictures import learning_curves
 from .spool import Write
+
+REOPENING = "paceline.reopening"
 
 # What no later try can change. Anything else may pass: a server that starts answers with anything.
 _FOR_GOOD = ("INVALID_PARAMETER_VALUE", "RESOURCE_ALREADY_EXISTS")
@@ -158,6 +160,19 @@ def _model(target: Target, file: str) -> None:
     shutil.rmtree(path.parent, ignore_errors=True)
 
 
+def _reopen(target: Target, mark: str) -> None:
+    """The run is RUNNING again in its next attempt; the mark says that this was done."""
+    client, run_id = target.client, target.run_id
+    tags = client.get_run(run_id).data.tags
+    if tags.get(REOPENING) == mark:
+        return
+    client.update_run(run_id, status="RUNNING")
+    for stale in {"stop_reason", "exception"} & tags.keys():
+        client.delete_tag(run_id, stale)
+    attempt = int(tags.get("attempt", "1")) + 1
+    _tags(target, {"attempt": str(attempt), REOPENING: mark})
+
+
 def _end(target: Target, status: str, time_ms: int) -> None:
     target.client.set_terminated(target.run_id, status, time_ms)
 
@@ -170,6 +185,7 @@ _HOW: dict[str, Callable[..., None]] = {
     "artifact": _artifact,
     "curves": _curves,
     "model": _model,
+    "reopen": _reopen,
     "end": _end,
 }
 

@@ -8,6 +8,8 @@ its name is left out, whatever its time: each step stands once in the record.
 from __future__ import annotations
 
 import logging
+import math
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,17 +44,18 @@ class Drained:
     error: str = ""
 
 
-def drain(uri: str, paths: Iterable[Path]) -> Drained:
+def drain(uri: str, paths: Iterable[Path], limit_s: float = math.inf) -> Drained:
     """Upload what waits in spools, oldest first, until the store fails.
 
     Args:
         uri: What `resolve_uri` returned.
         paths: The spools.
+        limit_s: Begin no further call after so many seconds.
 
     Raises:
         UserError: A line of one was changed; nothing of it was uploaded.
     """
-    told = Drained()
+    told, deadline = Drained(), time.monotonic() + limit_s
     for path in paths:
         spool = Spool.take_up(path)
         if spool is None:
@@ -60,7 +63,7 @@ def drain(uri: str, paths: Iterable[Path]) -> Drained:
             continue
         try:
             if not told.error:
-                _Drain(uri, spool, told).run()
+                _Drain(uri, spool, told, deadline).run()
         except Exception as error:  # whatever a store of metrics or of files raises
             told.error = reason(error)
         finally:
@@ -72,9 +75,9 @@ def drain(uri: str, paths: Iterable[Path]) -> Drained:
 class _Drain:
     """One spool on its way out."""
 
-    def __init__(self, uri: str, spool: Spool, told: Drained):
+    def __init__(self, uri: str, spool: Spool, told: Drained, deadline: float):
         self.target = Target(uri, spool.run_id, spool.files)
-        self.spool, self.told = spool, told
+        self.spool, self.told, self.deadline = spool, told, deadline
         self._steps: dict[str, set[int]] = {}  # metric -> steps that the store had
 
     def run(self) -> None:
@@ -84,6 +87,8 @@ class _Drain:
             self._upload(waiting[:1], waiting[0])
 
     def _upload(self, writes: list[Write], write: Write) -> None:
+        if time.monotonic() > self.deadline:
+            raise TimeoutError("it answers too slowly to wait for")
         if write.op == "metrics":
             write = self._new(write)
         num_points = len(write.content.get("points", ()))

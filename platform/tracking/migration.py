@@ -8,6 +8,7 @@ passing name and appears under its own in one step.
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import tempfile
 from collections.abc import Iterator
@@ -15,7 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import UserError
-from .uri import FLAG, check_store, sqlite_path
+from .client import MlflowException, reason
+from .uri import FLAG, check_store, public_uri, refused_entry, sqlite_path
 
 
 def prepare_store(uri: str, artifact_root: Path | None = None) -> None:
@@ -39,6 +41,18 @@ def prepare_store(uri: str, artifact_root: Path | None = None) -> None:
                 FLAG,
                 "another file, or another PACELINE_HOME",
             ) from error
+
+
+def not_ours(uri: str, error: MlflowException) -> UserError:
+    """The store answers, but not as an MLflow store of our version does."""
+    uri = public_uri(uri)
+    if denied := re.search(r"error code (40[13])", str(error)):
+        return refused_entry(uri, int(denied[1]))
+    return UserError(
+        f"`tracking.uri` must be an MLflow store of this version, but {uri} says: {reason(error)}",
+        "--tracking-uri",
+        f"for an older store, after a backup: `mlflow db upgrade {uri}`",
+    )
 
 
 def _create_sqlite(path: Path, artifact_root: Path) -> None:

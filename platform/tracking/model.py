@@ -5,20 +5,14 @@ from __future__ import annotations
 import copy
 import io
 import logging
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from .client import LoggedModelOutput, MlflowClient
+from .model_upload import unwarned
+from .store import Store
 from .versions import versions
-
-if TYPE_CHECKING:
-    from .store import Store
-
-
-UPLOAD = "paceline_upload"  # the tag by which a model is known before its id was heard of
 
 
 def log_mlflow_model(
@@ -52,44 +46,8 @@ def log_mlflow_model(
     store.outlet.send_file(run_id, "model", "model", save)
 
 
-def upload_model(client: MlflowClient, run_id: str, path: Path) -> None:
-    """Upload a saved model as the run's; one that was begun before is gone on with.
-
-    Args:
-        client: MLflow's client.
-        run_id: The run.
-        path: The saved model, in a folder whose name no other upload has.
-    """
-    run, upload = client.get_run(run_id), path.parent.name
-    experiment = run.info.experiment_id
-    begun = client.search_logged_models([experiment], f"tags.{UPLOAD} = '{upload}'")
-    logged = (
-        begun[0]
-        if begun
-        else client.create_logged_model(
-            experiment, "model", source_run_id=run_id, tags={UPLOAD: upload}
-        )
-    )
-    _identify(path, run_id, logged.model_id, logged.artifact_location)
-    client.log_model_artifacts(logged.model_id, str(path))
-    client.finalize_logged_model(logged.model_id, "READY")
-    outputs = run.outputs.model_outputs if run.outputs else []
-    if all(output.model_id != logged.model_id for output in outputs):
-        client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, 0)])
-
-
-def _identify(path: Path, run_id: str, model_id: str, location: str) -> None:
-    """Write into a saved model which one it is."""
-    with _unwarned():
-        from mlflow.models import Model
-
-        model = Model.load(str(path))
-        model.run_id, model.model_id, model.artifact_path = run_id, model_id, location
-        model.save(str(path / "MLmodel"))
-
-
 def _save(module: Any, path: Path, signature: Any, needed: list[str]) -> None:
-    with _unwarned():
+    with unwarned():
         from mlflow.pytorch import save_model
 
         save_model(
@@ -100,14 +58,6 @@ def _save(module: Any, path: Path, signature: Any, needed: list[str]) -> None:
             pip_requirements=needed,
             serialization_format="pt2",
         )
-
-
-@contextmanager
-def _unwarned() -> Iterator[None]:
-    """MLflow warns of types in its own agents when this part of it is imported."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 def _exportable(module: Any, checkpoint: str | None) -> Any:

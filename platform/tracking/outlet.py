@@ -28,6 +28,7 @@ logger = logging.getLogger("paceline.tracking")
 
 # After a call that failed nobody waits for another for so long: the ends of trials would add up.
 _PAUSE_S = 15.0
+_DRAIN_S = 30.0  # that the end of a run, or its next beginning, waits for what was left
 
 
 class Outlet:
@@ -75,11 +76,10 @@ class Outlet:
         """
         if not (waiting := spools(folder, run_id)):
             return
-        told = drain(self.uri, waiting)
+        told = drain(self.uri, waiting, _DRAIN_S)
         if told.error:
             self._away_until = time.monotonic() + _PAUSE_S
-            message = "%d writes wait in %s: `paceline sync` uploads them (%s)"
-            logger.warning(message, told.left, folder, told.error)
+            logger.info("%d writes wait in %s: %s", told.left, folder, told.error)
 
     def send_file(
         self, run_id: str, name: str, folder: str | None, fill: Callable[[Path], object]
@@ -150,7 +150,7 @@ class Outlet:
             logger.warning("The store refused %s: %s", write.op, reason(error))
         except Exception as error:  # whatever a store of metrics or of files raises
             self._away_until = time.monotonic() + _PAUSE_S
-            message = "The record waits in %s, because the store says: %s"
+            message = "The record waits in %s (`paceline sync` uploads it): the store says: %s"
             logger.warning(message, self.folder, reason(error))
             return False
         return True

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from .client import MAX_METRICS, connect, reason
@@ -21,6 +22,7 @@ from .spool_folder import spools
 logger = logging.getLogger("paceline.tracking")
 
 _LONGEST_PAUSE_S = 15.0
+_MOVE_S = 3.0
 
 
 class Sender:
@@ -47,6 +49,7 @@ class Sender:
         self._wake = threading.Event()
         self._closing = threading.Event()
         self._given_up = False
+        self._is_hopeless = False  # the last flush left something behind
         self._asked: deque[threading.Event] = deque()
         self._thread = threading.Thread(
             target=self._run, name=f"paceline-sender-{spool.run_id[:8]}", daemon=True
@@ -82,16 +85,30 @@ class Sender:
             done = threading.Event()
             self._asked.append(done)
             self._wake.set()
-            done.wait(timeout_s)
-        return self.spool.num_waiting == 0
+            self._outwait(done.wait, timeout_s)
+        self._is_hopeless = self.spool.num_waiting > 0
+        return not self._is_hopeless
+
+    def _outwait(self, is_over: Callable[[float], bool], timeout_s: float) -> None:
+        """Wait; a store that was waited for in vain is waited for again only while it moves."""
+        deadline, before = time.monotonic() + timeout_s, self.spool.num_waiting
+        while not is_over(max(0.0, min(_MOVE_S, deadline - time.monotonic()))):
+            waiting = self.spool.num_waiting
+            if time.monotonic() >= deadline or (self._is_hopeless and waiting >= before):
+                return
+            before = waiting
 
     def close(self, timeout_s: float) -> bool:
         """Send the rest, as `flush` does, and end the thread."""
         self._closing.set()
         self._wake.set()
-        self._thread.join(timeout_s)
+        self._outwait(self._is_joined, timeout_s)
         self._given_up = True  # a call that still hangs must not be followed by others
         return self.spool.num_waiting == 0
+
+    def _is_joined(self, timeout_s: float) -> bool:
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
         while not self._closing.is_set():

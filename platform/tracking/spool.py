@@ -37,7 +37,7 @@ VERSION = 1
 # Files take longer, and their store may be another one: metrics do not wait for them. The curves
 # are drawn from the metrics, so they come behind them.
 LATE = frozenset({"artifact", "curves", "model"})
-OPS = frozenset({"metrics", "params", "tags", "inputs", "end"}) | LATE
+OPS = frozenset({"metrics", "params", "tags", "inputs", "reopen", "end"}) | LATE
 
 _MAX_CACHED = 32  # writes kept in memory besides the disk: up to 32,000 points
 _MAX_HELD = 512  # writes kept in memory while the disk is full

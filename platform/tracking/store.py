@@ -8,6 +8,7 @@ One sweep is a parent run, one trial a child of it.
 from __future__ import annotations
 
 import contextlib
+import uuid
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -23,11 +24,9 @@ from .client import (
     cut,
     entity_name,
     now_ms,
-    reason,
-    told,
 )
 from .creation import create_run_once
-from .migration import prepare_store
+from .migration import not_ours, prepare_store
 from .outlet import Outlet
 from .params import flatten
 from .redaction import redact, redact_all
@@ -82,6 +81,16 @@ class Store:
         """MLflow's client of this store."""
         return connect(self.uri)
 
+    def keep_in(self, folder: Path) -> Store:
+        """Keep in a folder what the store does not take; what waits there is uploaded first.
+
+        Raises:
+            UserError: What waits was changed.
+        """
+        self.outlet.folder = folder
+        self.outlet.drain(folder)
+        return self
+
     @property
     def experiment_id(self) -> str:
         """The id of the experiment, once `open` was called."""
@@ -105,7 +114,7 @@ class Store:
         try:
             self._experiment_id = self._find_experiment() or self._create_experiment()
         except MlflowException as error:
-            raise _not_ours(self.uri, error) from error
+            raise not_ours(self.uri, error) from error
         return self
 
     def _find_experiment(self) -> str | None:
@@ -183,20 +192,9 @@ class Store:
         """Write tags in one call; values of more than 8,000 characters are cut with a mark."""
         self.outlet.write(run_id, "tags", tags=checked_tags(redact_all(dict(tags))))
 
-    def reopen(self, run_id: str) -> int:
-        """Let a run that was interrupted go on: RUNNING again, its attempts counted.
-
-        Returns:
-            The number of this attempt; the first run was attempt 1.
-        """
-        run = asked(self.uri, lambda: self.client.get_run(run_id))
-        attempt = int(run.data.tags.get("attempt", "1")) + 1
-        with told(self.uri):
-            self.client.update_run(run_id, status="RUNNING")
-            for stale in {"stop_reason", "exception"} & run.data.tags.keys():
-                self.client.delete_tag(run_id, stale)
-        self.set_tags(run_id, {"attempt": attempt})
-        return attempt
+    def reopen(self, run_id: str) -> None:
+        """Let a run that was interrupted go on: RUNNING again, its attempts counted from 1."""
+        self.outlet.write(run_id, "reopen", mark=uuid.uuid4().hex)
 
     def finish(
         self,
@@ -288,13 +286,3 @@ class Store:
         page = f"{base}/#/experiments/{self.experiment_id}/runs/{run_id}"
         # The page would open in its view of language models otherwise.
         return f"{page}?workflowType=machine_learning"
-
-
-def _not_ours(uri: str, error: MlflowException) -> UserError:
-    """The store answers, but not as an MLflow store of our version does."""
-    uri = public_uri(uri)
-    return UserError(
-        f"`tracking.uri` must be an MLflow store of this version, but {uri} says: {reason(error)}",
-        "--tracking-uri",
-        f"for an older store, after a backup: `mlflow db upgrade {uri}`",
-    )

@@ -18,6 +18,8 @@ from ..errors import UserError
 from .redaction import redact
 
 FLAG = "--tracking-uri"
+_CREDENTIALS = ("MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
+_CREDENTIALS_WANTED = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
 _SQLITE = "sqlite:///"
 _DATABASES = ("postgresql", "mysql", "mssql")
 _FORMS = "sqlite:////absolute/file.db, postgresql://user@host/name or http(s)://host:port"
@@ -186,19 +188,29 @@ def _check_http(uri: str) -> None:
     try:
         answer = requests.get(f"{uri}/version", timeout=(5, 20))
     except requests.RequestException as error:
-        rule = f"a server that can be reached ({_cause(error)})"
+        rule = f"a server that can be reached ({innermost(error)})"
         remedy = "start it with `mlflow server`, or leave the flag out to write to a local file"
         raise _refused(uri, rule, remedy) from None
     if answer.status_code == 429 or answer.status_code >= 500:
         remedy = "wait until it does, or leave the flag out to write to a local file"
         raise _refused(uri, f"a server that works ({answer.status_code})", remedy)
-    if answer.status_code == 401:
-        remedy = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
-        raise _refused(uri, "a server that lets us in (401)", remedy)
-    if answer.status_code == 403:
+    if answer.status_code in (401, 403):
+        raise refused_entry(uri, answer.status_code)
+
+
+def refused_entry(uri: str, status: int) -> UserError:
+    """A server that does not let us in.
+
+    Args:
+        uri: The server.
+        status: 401: it wants another user, password or token; 403: another host name or right.
+    """
+    given = [name for name in _CREDENTIALS if os.environ.get(name)]
+    remedy = f"see that {' and '.join(given)} are right" if given else f"set {_CREDENTIALS_WANTED}"
+    if status == 403:
         host = urlsplit(uri).netloc
-        remedy = f"start the server with `mlflow server --allowed-hosts {host}`"
-        raise _refused(uri, "a server that lets us in (403)", remedy)
+        remedy += f", or start the server with `mlflow server --allowed-hosts {host}`"
+    return _refused(uri, f"a server that lets us in ({status})", remedy)
 
 
 def _check_database(uri: str) -> None:
@@ -209,13 +221,13 @@ def _check_database(uri: str) -> None:
     try:
         engine.connect().close()
     except Exception as error:  # each driver raises classes of its own
-        rule = f"a database that can be reached ({_cause(error)})"
+        rule = f"a database that can be reached ({innermost(error)})"
         raise _refused(uri, rule, "see that it runs and that user and name are right") from None
     finally:
         engine.dispose()
 
 
-def _cause(error: BaseException) -> str:
+def innermost(error: BaseException) -> str:
     """The innermost reason of a network error, which comes wrapped several times."""
     inner: BaseException = error
     while (nested := getattr(inner, "reason", None) or inner.__cause__ or inner.__context__) and (

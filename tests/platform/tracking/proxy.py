@@ -25,6 +25,7 @@ class Proxy:
     Attributes:
         uri: Where the proxy is reached.
         status: Answer with this HTTP status instead of asking the server.
+        status_only: Only to requests whose path has this in it.
         delay_s: Wait so long before each request is passed on.
         drops: So many answers, to requests whose path has `drops_only` in it, are dropped after the
             server carried the request out.
@@ -35,6 +36,7 @@ class Proxy:
     def __init__(self, port: int):
         self.server_port = port
         self.status: int | None = None
+        self.status_only = ""
         self.delay_s = 0.0
         self.drops, self.drops_only = 0, ""
         self.requests: list[str] = []
@@ -69,7 +71,8 @@ class Proxy:
 
     def behave(self) -> None:
         """Pass everything on as it is."""
-        self.status, self.delay_s, self.drops, self.drops_only = None, 0.0, 0, ""
+        self.status, self.delay_s, self.drops = None, 0.0, 0
+        self.status_only = self.drops_only = ""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -81,7 +84,7 @@ class _Handler(BaseHTTPRequestHandler):
         owner.requests.append(f"{self.command} {self.path}")
         if owner.delay_s:
             time.sleep(owner.delay_s)
-        if owner.status is not None:
+        if owner.status is not None and owner.status_only in self.path:
             self._answer(owner.status, [("Retry-After", "3600")], b"no")
             return
         try:

@@ -211,6 +211,18 @@ def test_a_server_that_fails_at_the_start_is_told_at_once(proxy: Proxy):
     assert time.monotonic() - start < 10
 
 
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_server_that_lets_nobody_in_names_what_to_set_and_no_secret(
+    proxy: Proxy, monkeypatch: pytest.MonkeyPatch, status: int
+):
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "tok-5ecret")
+    proxy.status, proxy.status_only = status, "experiments"
+    with pytest.raises(UserError, match=rf"lets us in \({status}\)") as caught:
+        Store(proxy.uri, "start").open()
+    assert "MLFLOW_TRACKING_TOKEN" in caught.value.remedy
+    assert "tok-5ecret" not in str(caught.value)
+
+
 def test_a_call_of_the_driver_outwaits_a_blink_and_gives_up_within_seconds(
     away: Store, proxy: Proxy
 ):
