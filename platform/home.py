@@ -45,7 +45,15 @@ def home() -> Path:
 
 
 def runs_folder(storage: str | None = None) -> Path:
-    """The folder that holds one folder for each name: `storage`, or `runs` under the home."""
+    """The folder that holds one folder for each name: `storage`, or `runs` under the home.
+
+    Raises:
+        UserError: It is the address of an object store.
+    """
+    if storage and "://" in storage:
+        rule = "a folder (checkpoints are not written to object stores)"
+        remedy = "a folder that all nodes share, or that the object store is mounted at"
+        raise UserError(must("--storage", rule, storage), "--storage", remedy)
     return Path(storage).expanduser().absolute() if storage else home() / "runs"
 
 

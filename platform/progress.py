@@ -20,36 +20,77 @@ def console() -> Console:
     return Console(file=sys.stderr, highlight=False)
 
 
-class EpochProgress(Callback):
-    """Shows where a run is: epoch, batch, the latest metrics.
+class Screen:
+    """Where a run's progress is shown: a bar on a terminal, lines elsewhere."""
 
-    Args:
-        every_s: A terminal is redrawn at most this often; a batch in between costs one clock read.
-    """
-
-    def __init__(self, every_s: float = 0.2):
-        self.every_s = every_s
+    def __init__(self):
         self.console = console()
         self._bar: Progress | None = None
         self._task: Any = None
-        self._drawn_at = self._epoch_began = self._seconds = 0.0
+
+    def open(self) -> None:
+        """The training begins."""
+        if not self.console.is_terminal or self._bar:
+            return
+        columns = (
+            "[bold]{task.description}",
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
+        parts = [TextColumn(c) if isinstance(c, str) else c for c in columns]
+        self._bar = Progress(*parts, TextColumn("{task.fields[metrics]}"), console=self.console)
+        self._task = self._bar.add_task("training", total=None, metrics="")
+        self._bar.start()
+
+    def begin_epoch(self, epoch: str, num_batches: float | None) -> None:
+        """An epoch begins; its number is `3/10`."""
+        if self._bar:
+            self._bar.reset(self._task, total=num_batches)
+            self._bar.update(self._task, description=f"epoch {epoch}")
+
+    def move(self, num_batches: int) -> None:
+        """So many batches of the epoch are done."""
+        if self._bar:
+            self._bar.update(self._task, completed=num_batches)
+
+    def end_epoch(self, epoch: str, metrics: str, seconds: float) -> None:
+        """An epoch has ended with these metrics."""
+        if self._bar:
+            self._bar.update(self._task, metrics=metrics)
+        else:
+            self.say(f"epoch {epoch}  {metrics}  {seconds:.1f} s")
+
+    def say(self, line: str) -> None:
+        """A line of its own."""
+        self.console.print(line, soft_wrap=True)
+
+    def close(self) -> None:
+        """The training is over, however it ended."""
+        if self._bar:
+            self._bar.stop()
+            self._bar = None
+
+
+class EpochProgress(Callback):
+    """Tells where a run is: epoch, batch, the latest metrics.
+
+    Args:
+        screen: Where it is shown.
+        every_s: It is told at most this often; a batch in between costs one clock read.
+    """
+
+    def __init__(self, screen: Screen | None = None, every_s: float = 0.2):
+        self.screen, self.every_s = screen or Screen(), every_s
+        self._moved_at = self._epoch_began = self._seconds = 0.0
         self._epoch = 0  # of the epoch that runs, from 1
         self._is_shown = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Open the bar on a terminal."""
-        self._is_shown = trainer.is_global_zero
-        if self._is_shown and self.console.is_terminal:
-            columns = (
-                "[bold]{task.description}",
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeRemainingColumn(),
-            )
-            parts = [TextColumn(c) if isinstance(c, str) else c for c in columns]
-            self._bar = Progress(*parts, TextColumn("{task.fields[metrics]}"), console=self.console)
-            self._task = self._bar.add_task("training", total=None, metrics="")
-            self._bar.start()
+        """Open the screen, of rank 0 alone."""
+        self._is_shown, self._epoch_began = trainer.is_global_zero, time.monotonic()
+        if self._is_shown:
+            self.screen.open()
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Tell the epoch before this one, whose metrics are complete only now, and begin anew.
@@ -58,37 +99,32 @@ class EpochProgress(Callback):
         """
         self._tell(trainer)
         self._epoch, self._epoch_began = trainer.current_epoch + 1, time.monotonic()
-        if self._bar:
+        if self._is_shown:
             total = trainer.num_training_batches
-            self._bar.reset(self._task, total=total if total != float("inf") else None)
-            self._bar.update(self._task, description=f"epoch {self._of(trainer)}")
+            self.screen.begin_epoch(self._of(trainer), total if total != float("inf") else None)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Redraw when it is time."""
-        if self._bar and (now := time.monotonic()) - self._drawn_at > self.every_s:
-            self._drawn_at = now
-            self._bar.update(self._task, completed=batch_idx + 1)
+        """Tell it when it is time."""
+        if self._is_shown and (now := time.monotonic()) - self._moved_at > self.every_s:
+            self._moved_at = now
+            self.screen.move(batch_idx + 1)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take the epoch's time."""
+        """Take the epoch's time; one that was taken up in its middle has told no beginning."""
+        self._epoch = trainer.current_epoch + 1
         self._seconds = time.monotonic() - self._epoch_began
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Tell the last epoch and close the bar."""
+        """Tell the last epoch and close the screen."""
         self._tell(trainer)
         self._close()
 
     def _tell(self, trainer: Trainer) -> None:
-        if not self._epoch:
-            return
-        metrics = format_metrics({k: float(v) for k, v in trainer.callback_metrics.items()})
-        if self._bar:
-            self._bar.update(self._task, metrics=metrics)
-        elif self._is_shown:
-            line = f"epoch {self._of(trainer)}  {metrics}  {self._seconds:.1f} s"
-            self.console.print(line, soft_wrap=True)
+        if self._epoch and self._is_shown:
+            metrics = format_metrics({k: float(v) for k, v in trainer.callback_metrics.items()})
+            self.screen.end_epoch(self._of(trainer), metrics, self._seconds)
 
     def _of(self, trainer: Trainer) -> str:
         total = trainer.max_epochs
@@ -97,13 +133,12 @@ class EpochProgress(Callback):
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
-        """Close the bar, whatever ended the run."""
+        """Close the screen, whatever ended the run."""
         self._close()
 
     def _close(self) -> None:
-        if self._bar:
-            self._bar.stop()
-            self._bar = None
+        if self._is_shown:
+            self.screen.close()
 
 
 def format_metrics(metrics: dict[str, float]) -> str:

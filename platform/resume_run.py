@@ -11,11 +11,9 @@ from .configuration.config import load
 from .errors import UserError, must
 from .home import claim, read_state, run_folder
 from .result import RunResult
-from .runs import Run, open_store, train_run
+from .runs import Run, as_launched, follow, is_joining, open_store, placed, train_run
 from .signals import interruptible
-from .training import fitting as training
-from .training.checkpoint_file import read
-from .training.checkpoint_names import BEST, LATEST
+from .training.checkpoint_file import newest_whole
 
 
 def resume_run(name: str, storage: str | None = None, *, command: str = "") -> RunResult:
@@ -36,45 +34,29 @@ def resume_run(name: str, storage: str | None = None, *, command: str = "") -> R
     started = time.monotonic()
     state, folder = read_state(name, storage), run_folder(name, storage)
     _check_kind(name, state, folder)
+    config = load(str(folder / "config.yaml"))
+    config.recipe = state["recipe"]
+    where = {"tracking.uri": state["tracking_uri"], "tracking.experiment": state["experiment"]}
+    config = as_launched(config.override(where, name))
+    if is_joining():
+        return follow(config, newest_whole(folder) or config.get("ckpt_path"))
     with claim(name, storage, again=True), interruptible():
-        config = load(str(folder / "config.yaml"))
-        config.recipe = state["recipe"]
-        where = {"tracking.uri": state["tracking_uri"], "tracking.experiment": state["experiment"]}
-        config = config.override(where, name)
-        checkpoint = checkpoint_to_go_on(folder) or config.get("ckpt_path")
-        built = training.prepare(config, ckpt_path=checkpoint)
-        store = open_store(config).keep_in(folder)
-        store.reopen(state["run_id"])
-        parent = state.get("parent")
-        run = Run(
-            config,
-            folder,
-            store,
-            state["run_id"],
-            command,
-            parent,
-            checkpoint,
-            started,
-            is_again=True,
-        )
-        return train_run(run, built)
-
-
-def checkpoint_to_go_on(folder: Path) -> str | None:
-    """The newest whole checkpoint of a run or a trial; None: it begins anew."""
-    for name in (LATEST, BEST):
-        path = folder / name
-        if path.exists() and _is_whole(path):
-            return str(path)
-    return None
-
-
-def _is_whole(path: Path) -> bool:
-    try:
-        read(path)
-    except UserError:
-        return False
-    return True
+        checkpoint = newest_whole(folder) or config.get("ckpt_path")
+        with placed(config, folder, checkpoint) as built:
+            store = open_store(config).keep_in(folder)
+            store.reopen(state["run_id"])
+            run = Run(
+                config,
+                folder,
+                store,
+                state["run_id"],
+                command,
+                state.get("parent"),
+                checkpoint,
+                started,
+                is_again=True,
+            )
+            return train_run(run, built)
 
 
 def _check_kind(name: str, state: Mapping[str, Any], folder: Path) -> None:

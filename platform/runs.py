@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import tempfile
 import time
 import traceback
 from collections.abc import Iterator, Mapping
@@ -12,12 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pytorch_lightning.callbacks import Callback
-
 from .configuration.config import Config, load
 from .errors import PacelineError, RunError, UserError, must
+from .external import launched
 from .home import claim, home, write_atomic, write_state
-from .launch.recorded import train
+from .launch.recorded import KeepPoints, train
 from .progress import EpochProgress
 from .result import RunResult
 from .signals import Interrupted, interruptible
@@ -80,7 +80,6 @@ def fit_config(
     name: str | None = None,
     command: str = "",
     parent: str | None = None,
-    callbacks: tuple[Callback, ...] = (),
 ) -> RunResult:
     """Train a config once; `fit` and `--seeds` are thin over this.
 
@@ -89,20 +88,36 @@ def fit_config(
         name: Name of the run.
         command: The command line, for the run's note.
         parent: Run id under which this run stands.
-        callbacks: Callbacks beside the progress.
     """
-    if joined := os.environ.get(_JOIN):
-        return _follow(config, json.loads(joined))
-    config = _spread(config)
+    config = as_launched(config)
+    if is_joining():
+        return follow(config, config.get("ckpt_path"))
     storage = config.launch.storage
     started = time.monotonic()
     with claim(name, storage, recipe=config.recipe) as folder, interruptible():
         ckpt_path = config.get("ckpt_path")
-        built = training.prepare(config, ckpt_path=ckpt_path)
-        store = open_store(config).keep_in(folder)
-        run_id = store.create_run(folder.name, parent=parent, tags=config.tracking.tags)
-        run = Run(config, folder, store, run_id, command, parent, ckpt_path, started)
-        return train_run(run, built, callbacks)
+        with placed(config, folder, ckpt_path) as built:
+            store = open_store(config).keep_in(folder)
+            run_id = store.create_run(folder.name, parent=parent, tags=config.tracking.tags)
+            run = Run(config, folder, store, run_id, command, parent, ckpt_path, started)
+            return train_run(run, built)
+
+
+@contextlib.contextmanager
+def placed(config: Config, folder: Path, ckpt_path: str | None) -> Iterator[Built]:
+    """What a config builds, while there is a place to train it: this process, or Ray's workers.
+
+    Raises:
+        UserError: Something is wrong with the config, the checkpoint or the cluster.
+    """
+    if not config.launch.has_many_workers:
+        yield training.prepare(config, ckpt_path=ckpt_path)
+        return
+    from .launch import wide  # Ray takes seconds to import
+
+    built = wide.check(config, ckpt_path)
+    with wide.cluster_for(config, folder):
+        yield built
 
 
 @dataclass(frozen=True)
@@ -132,7 +147,7 @@ class Run:
     is_again: bool = False
 
 
-def train_run(run: Run, built: Built, callbacks: tuple[Callback, ...] = ()) -> RunResult:
+def train_run(run: Run, built: Built) -> RunResult:
     """Train a run and give it its end."""
     config, folder, store, name = run.config, run.folder, run.store, run.folder.name
     state = {"name": name, "kind": "fit", "run_id": run.run_id, "recipe": config.recipe}
@@ -142,29 +157,61 @@ def train_run(run: Run, built: Built, callbacks: tuple[Callback, ...] = ()) -> R
     with _recorded(store, result, folder, state, run.started), _joinable(result, folder, config):
         write_atomic(folder / "config.yaml", config.text())
         write_state(folder, state | {"status": "running"})
-        outcome = train(
-            config,
-            store_uri=store.uri,
-            run_id=run.run_id,
-            folder=folder,
-            callbacks=(EpochProgress(), *callbacks),
-            built=built,
-            name=name,
-            command=run.command or f"paceline fit {config.recipe}",
-            ckpt_path=run.ckpt_path,
-            strict_metric="metric" in (config.values.get("sweep") or {}),
-            log_model=config.tracking.log_model,
-            is_again=run.is_again,
-            takes_snapshots=True,
-        )
+        outcome = _train(run, built)
         result.metrics, result.checkpoint = outcome.metrics, outcome.checkpoint
         state["stop_reason"] = outcome.stop_reason
     return result
 
 
+def _train(run: Run, built: Built) -> Any:
+    """Train in this process, or in the workers that the config asks for."""
+    config = run.config
+    what: dict[str, Any] = {
+        "store_uri": run.store.uri,
+        "run_id": run.run_id,
+        "folder": run.folder,
+        "name": run.folder.name,
+        "command": run.command or f"paceline fit {config.recipe}",
+        "ckpt_path": run.ckpt_path,
+        "strict_metric": "metric" in (config.values.get("sweep") or {}),
+        "log_model": config.tracking.log_model,
+        "is_again": run.is_again,
+        "takes_snapshots": True,
+    }
+    if not config.launch.has_many_workers:
+        return train(config, callbacks=[EpochProgress()], built=built, **what)
+    from .launch.wide import train_wide
+
+    return train_wide(config, on_attempt=lambda: run.store.reopen(run.run_id), **what)
+
+
 def is_joining() -> bool:
     """Whether this process is one more rank of a run that another process drives."""
-    return _JOIN in os.environ
+    outside = launched()
+    return _JOIN in os.environ or (outside is not None and outside.rank > 0)
+
+
+def as_launched(config: Config) -> Config:
+    """The config of a process that torchrun or srun has started among others: Lightning's DDP.
+
+    Raises:
+        UserError: It asks for workers on Ray as well.
+    """
+    outside = launched()
+    if outside is None:
+        return config
+    if config.launch.has_many_workers:
+        rule = f"left out where {outside.world_size} processes were started from outside"
+        given = config.launch.num_workers
+        raise UserError(must("launch.num_workers", rule, given), config.where("launch.num_workers"))
+    changes = {
+        "trainer.devices": outside.num_local,
+        "trainer.num_nodes": outside.world_size // outside.num_local,
+        "trainer.strategy": "ddp",
+    }
+    left_open = {"trainer.devices": "auto", "trainer.num_nodes": 1, "trainer.strategy": "auto"}
+    is_open = {key for key, value in left_open.items() if config.get(key) == value}
+    return config.override({key: changes[key] for key in is_open}, "the launcher")
 
 
 def open_store(config: Config) -> Store:
@@ -223,21 +270,6 @@ def failed(error: Exception, folder: Path | None = None) -> PacelineError:
     return RunError(f"The run failed: {type(error).__name__}: {first}", where, "\n".join(remedy))
 
 
-def _spread(config: Config) -> Config:
-    """Several workers of one run on this machine are Lightning's own DDP processes."""
-    workers = config.launch.num_workers
-    if workers == 1:
-        return config
-    changes: dict[str, Any] = {"trainer.devices": workers}
-    if config.get("trainer.devices") not in ("auto", workers):
-        rule = f"{workers}, as many as there are workers (or left out)"
-        given = config.get("trainer.devices")
-        raise UserError(must("trainer.devices", rule, given), config.where("trainer.devices"))
-    if config.get("trainer.strategy") == "auto":
-        changes["trainer.strategy"] = "ddp"
-    return config.override(changes, "--workers")
-
-
 @contextlib.contextmanager
 def _joinable(result: RunResult, folder: Path, config: Config) -> Iterator[None]:
     """Tell the ranks that Lightning may start which run they belong to, and with which seed."""
@@ -250,22 +282,24 @@ def _joinable(result: RunResult, folder: Path, config: Config) -> Iterator[None]
         del os.environ[_JOIN]
 
 
-def _follow(config: Config, joined: dict[str, Any]) -> RunResult:
+def follow(config: Config, ckpt_path: str | None) -> RunResult:
     """Train as a rank above 0: no name to claim, no run to create, nothing to log."""
-    if joined["seed"] is not None:
+    joined = json.loads(os.environ.get(_JOIN, "{}"))
+    if joined.get("seed") is not None:
         config = config.override({"seed_everything": joined["seed"]})
-    config = _spread(config)
     started = time.monotonic()
-    built: Built = training.prepare(config, ckpt_path=config.get("ckpt_path"))
-    try:
-        outcome = training.fit(
-            config,
-            folder=Path(joined["folder"]),
-            built=built,
-            ckpt_path=config.get("ckpt_path"),
-            strict_metric=False,
-        )
-    except Exception as error:  # whatever the module raises, or a rank that has gone
-        raise failed(error) from error
+    built: Built = training.prepare(config, ckpt_path=ckpt_path)
+    with tempfile.TemporaryDirectory() as nowhere:
+        try:
+            outcome = training.fit(
+                config,
+                folder=Path(joined.get("folder", nowhere)),
+                callbacks=[KeepPoints(None)],
+                built=built,
+                ckpt_path=ckpt_path,
+                strict_metric=False,
+            )
+        except Exception as error:  # whatever the module raises, or a rank that has gone
+            raise failed(error) from error
     seconds = time.monotonic() - started
-    return RunResult(joined["name"], "", "finished", outcome.metrics, None, "", seconds)
+    return RunResult(joined.get("name", ""), "", "finished", outcome.metrics, None, "", seconds)

@@ -31,7 +31,9 @@ _CONFIG = (
     Flag("optimizer", "another optimizer", "optimizer.class_path", "NAME"),
     Flag("lr-scheduler", "another learning-rate schedule", "lr_scheduler.class_path", "NAME"),
     Flag("pretrained", "weights to start from", "model.init_args.pretrained", "FILE"),
-    Flag("workers", "worker processes of each run", "launch.num_workers", "INT"),
+    Flag(
+        "workers", "worker processes of each run on Ray; 2:4: what fits", "launch.num_workers", "N"
+    ),
     Flag("address", "Ray cluster: auto, host:6379", "launch.address", "ADDRESS"),
     Flag("cpus-per-worker", "CPU cores that a worker reserves", "launch.cpus_per_worker", "NUMBER"),
     Flag("gpus-per-worker", "GPUs that a worker reserves", "launch.gpus_per_worker", "NUMBER"),

@@ -94,6 +94,22 @@ def if_extras_allow() -> Callable[[], AbstractContextManager[None]]:
     return skipping
 
 
+@pytest.fixture(scope="session")
+def ray_here() -> Iterator[None]:
+    """Ray on two cores, started once; every run and sweep uses it and leaves it running."""
+    from paceline.tuning import ray_session  # sets what Ray reads at its import
+
+    ray_session.ray.init(
+        address="local",
+        num_cpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        object_store_memory=ray_session.OBJECT_STORE_BYTES,
+    )
+    yield
+    ray_session.ray.shutdown()
+
+
 @pytest.fixture
 def paceline_home(empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty `$PACELINE_HOME` whose store needs no migration."""

@@ -1,4 +1,4 @@
-"""How Ray has to behave in the driver and in the actors; importing this sets it.
+"""How Tune has to behave in the driver and in the actors; importing this sets it.
 
 Ray reads these from the environment, some at its import, some when an actor starts. A user who sets
 one of them wins. Both the driver and the module that actors import take them from here, because the
@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import os
 
+from ..platform.launch import ray_settings as ray_settings  # what holds for all of Ray
+
 SETTINGS = {
-    # Relative paths of a config mean the user's folder, not one of a trial's own.
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",
     # A trial that was told to stop may take its time to write its checkpoint and its last points.
     "TUNE_FUNCTION_THREAD_TIMEOUT_S": "60",
     # Our record is MLflow and the journal: no CSV, JSON and TensorBoard files beside them.
@@ -22,9 +22,6 @@ SETTINGS = {
     "TUNE_GLOBAL_CHECKPOINT_S": "86400",
     # Ctrl-C is ours: Tune would wait for the running trials and go on as if nothing had happened.
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    # As Tune sets it in its actors: Lightning must not fork where Ray's threads run.
-    "PL_DISABLE_FORK": "1",
-    "RAY_USAGE_STATS_ENABLED": "0",
     # Tune's new output prints a banner on standard output at every verbosity.
     "RAY_AIR_NEW_OUTPUT": "0",
 }

@@ -24,7 +24,7 @@ from ..platform.configuration.config import Config
 from ..platform.configuration.keys import CLASS_SECTIONS, get_key, short_key
 from ..platform.errors import PacelineError
 from ..platform.launch.recorded import train
-from ..platform.resume_run import checkpoint_to_go_on
+from ..platform.training.checkpoint_file import newest_whole
 from ..platform.training.fitting import prepare
 from . import ray_settings as ray_settings
 from .reporter import Report, TrialReporter, UnknownMetric
@@ -149,7 +149,7 @@ def _train(
     base = Config.from_dict(plan.config)
     config = base.override(suggestion["assignments"])
     # A process that died may have left a checkpoint before the journal knew that it had begun.
-    checkpoint = checkpoint_to_go_on(folder)
+    checkpoint = newest_whole(folder)
     built = prepare(config, ckpt_path=checkpoint)
     outcome = train(
         config,

@@ -7,7 +7,6 @@ of it. The trip to another process is made as plain data (`to_dict`, `from_dict`
 from __future__ import annotations
 
 import functools
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,11 +16,12 @@ from jsonargparse import Namespace
 
 from ..catalog import recipe_path
 from ..errors import UserError, must
+from ..external import draw_seed
 from . import file as config_file
 from .check import check_values
 from .classes import argument_names, load_class, resolve_class
 from .keys import CLASS_SECTIONS, canonical, full_key, get_key, merge, set_key, short_key
-from .options import Launch, Sweep, Tracking
+from .options import Launch, Sweep, Tracking, split_range
 from .parser import parse
 from .places import leaves, nearest_place
 
@@ -124,7 +124,7 @@ class Config:
             dict(self.origins),
             list(self.notes),
         )
-        changes = {full_key(key): value for key, value in changes.items()}
+        changes = split_range({full_key(key): value for key, value in changes.items()})
         for key in sorted(changes, key=lambda k: not k.endswith(".class_path")):
             new.origins[key] = origin or f"--{short_key(key)}"
             section = key.partition(".")[0]
@@ -208,7 +208,7 @@ def load(
         if not key.endswith(".class_path"):
             config = config.override({key: value}, flag)
     if config.values["seed_everything"] is True:  # drawn here, so that the record has it
-        config.values["seed_everything"] = secrets.randbelow(2**31)
+        config.values["seed_everything"] = draw_seed()
     return config
 
 

@@ -28,6 +28,8 @@ _FLOAT = re.compile(
     re.X,
 )
 
+# YAML 1.1 reads 2:4 as a time, 124; here it is a text.
+_INT = re.compile(r"^(?:[-+]?0b[01_]+|[-+]?0x[0-9a-fA-F_]+|[-+]?0[0-7_]+|[-+]?(?:0|[1-9][0-9_]*))$")
 
 # A text may also be no number for its tag (`!!int x`), or nested too deeply for the reader.
 _MALFORMED = (yaml.YAMLError, ValueError, RecursionError)
@@ -37,12 +39,13 @@ class _PlainLoader(yaml.SafeLoader):
     """SafeLoader with YAML 1.2's floats, and without dates: `2026-01-31` is a text."""
 
 
-_REPLACED = ("tag:yaml.org,2002:float", "tag:yaml.org,2002:timestamp")
+_REPLACED = tuple(f"tag:yaml.org,2002:{name}" for name in ("float", "int", "timestamp"))
 _PlainLoader.yaml_implicit_resolvers = {
     first: [(tag, rule) for tag, rule in rules if tag not in _REPLACED]
     for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _PlainLoader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789."))
+_PlainLoader.add_implicit_resolver("tag:yaml.org,2002:int", _INT, list("-+0123456789"))
 
 
 def parse_value(text: str, where: str) -> Any:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from ..errors import UserError, must
 
 
 @dataclass
@@ -11,18 +14,43 @@ class Launch:
     """Where and how wide a run or a trial is.
 
     Args:
-        num_workers: Worker processes of one run; 1 trains in the process itself.
+        num_workers: Worker processes of one run on Ray; 1 trains in the process itself. Each has
+            its own batch of `data.batch_size`; gradients are averaged, the learning rate stays as
+            it is.
+        max_workers: Take up to so many where there is room for more than `num_workers`; the flag
+            says both, `--workers 2:4`.
         address: A Ray cluster's address (`auto`, `host:6379`); none starts Ray on this machine.
-        storage: Folder for checkpoints and state; default `$PACELINE_HOME/runs`.
+        storage: Folder for checkpoints and state; default `$PACELINE_HOME/runs`. On a cluster of
+            several nodes it is one that all of them share.
         cpus_per_worker: CPU cores that one worker reserves.
         gpus_per_worker: GPUs that one worker reserves; a fraction shares one.
+        max_failures: How often a trial of a sweep, or a run of several workers, starts again from
+            its latest checkpoint after a process of it has died. An exception of the model's is
+            not tried again, and a worker that was told in time that it has to go does not count.
+        save_every_n_epochs: A checkpoint after every so many epochs, and after the last.
+        save_every_n_steps: A checkpoint after every so many optimizer steps too; none: only after
+            epochs.
     """
 
     num_workers: int = 1
+    max_workers: int | None = None
     address: str | None = None
     storage: str | None = None
     cpus_per_worker: float = 1.0
     gpus_per_worker: float = 0.0
+    max_failures: int = 3
+    save_every_n_epochs: int = 1
+    save_every_n_steps: int | None = None
+
+    @property
+    def most_workers(self) -> int:
+        """How many workers a run takes at most."""
+        return max(self.num_workers, self.max_workers or 0)
+
+    @property
+    def has_many_workers(self) -> bool:
+        """Whether a run is trained by workers on Ray, not by the process itself."""
+        return self.most_workers > 1
 
 
 @dataclass
@@ -101,3 +129,20 @@ class Sweep:
     winner_seeds: int = 0
     vary: list[str] = field(default_factory=list)
     space: dict[str, Any] = field(default_factory=dict)
+
+
+def split_range(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Changes of a config with `launch.num_workers: 2:4` taken apart into its two keys.
+
+    Raises:
+        UserError: The ends are no counts, or the first is the larger.
+    """
+    given = changes.get("launch.num_workers")
+    ends = str(given).split(":")
+    if len(ends) == 1:
+        return dict(changes)
+    low, high = (int(end) if end.isdecimal() else 0 for end in (ends[0], ends[-1]))
+    if len(ends) > 2 or not 1 <= low <= high:
+        rule = "an integer >= 1, or MIN:MAX as in 2:4"
+        raise UserError(must("launch.num_workers", rule, given), "--workers")
+    return {**changes, "launch.num_workers": low, "launch.max_workers": high}

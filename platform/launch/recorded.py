@@ -42,40 +42,58 @@ class _RecordData(Callback):
             self.background.post(lambda: record_data(self.store, self.run_id, data))
 
 
-class _KeepPoints(Callback):
+class KeepPoints(Callback):
     """Keeps in each checkpoint the points that had not arrived, and gives them back from it.
 
     What an earlier attempt wrote behind its checkpoint is in the store already; those steps are
-    trained again and not written again. An epoch's own metrics belong to its checkpoint too, though
-    Lightning logs them only after the last callback.
+    trained again and not written again. The metrics of the very step or epoch at which a checkpoint
+    is written belong to it too, though Lightning logs them only after the last callback.
+
+    Args:
+        writer: The run's writer; None in the other processes of a run, which all read an epoch's
+            metrics together.
     """
 
-    def __init__(self, writer: MetricWriter):
+    def __init__(self, writer: MetricWriter | None):
         self.writer = writer
-        self._ended: Trainer | None = None  # between an epoch's end and the next one's begin
+        self._trainer: Trainer | None = None
+        self._is_epoch_over = False  # between an epoch's end and the next one's begin
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Know whose metrics to read."""
+        self._trainer = trainer
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """What the epoch before ended with has been logged."""
-        self._ended = None
+        self._is_epoch_over = False
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """The epoch's metrics are complete and will be logged."""
-        # Reading them is a collective call where there are several processes.
-        self._ended = trainer if trainer.world_size == 1 else None
+        self._is_epoch_over = True
 
     def state_dict(self) -> dict[str, Any]:
         """The points that are on their way, and those that are about to be."""
-        points = self.writer.unwritten()
-        if self._ended is not None:
-            step = self._ended.fit_loop.epoch_loop._batches_that_stepped - 1
-            metrics = self._ended._logger_connector.metrics["log"]
-            now = int(time.time() * 1000)
-            points += [[name, float(value), now, step] for name, value in metrics.items()]
-        return {"run_id": self.writer.run_id, "points": points}
+        upcoming = self._upcoming()  # in all processes: reading it may be a collective call
+        if self.writer is None:
+            return {}
+        return {"run_id": self.writer.run_id, "points": self.writer.unwritten() + upcoming}
+
+    def _upcoming(self) -> list[list[Any]]:
+        if self._trainer is None:
+            return []
+        connector, loop = self._trainer._logger_connector, self._trainer.fit_loop.epoch_loop
+        progress: Any = loop.batch_progress.current
+        is_step_over = progress.processed > progress.completed and connector.should_update_logs
+        if not self._is_epoch_over and not is_step_over:
+            return []
+        step = loop._batches_that_stepped - (1 if self._is_epoch_over else 0)
+        step += getattr(self._trainer.logger, "step_offset", 0)
+        now = int(time.time() * 1000)
+        return [[name, float(value), now, step] for name, value in connector.metrics["log"].items()]
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Send them, when it is the same run that goes on."""
-        if state_dict["run_id"] == self.writer.run_id:
+        if self.writer is not None and state_dict.get("run_id") == self.writer.run_id:
             self.writer.go_on(state_dict["points"])
 
 
@@ -95,6 +113,7 @@ def train(
     is_again: bool = False,
     wants_pictures: Callable[[], bool] = lambda: True,
     takes_snapshots: bool = False,
+    node: str = "",
 ) -> Outcome:
     """Train a config's model and record it in a run that exists.
 
@@ -115,6 +134,7 @@ def train(
         wants_pictures: Asked after training whether pictures and the signature are to be made,
             which takes 0.5 s: most trials of a sweep spare them.
         takes_snapshots: Whether what a generative module makes so far is kept after validations.
+        node: Name of this machine, when several write their load into the run.
 
     Raises:
         UserError: The deciding metric or a checkpoint is wrong.
@@ -124,7 +144,7 @@ def train(
     writer = MetricWriter(store_uri, run_id, folder)
     store = Store(store_uri, writer=writer)
     background = Background("A part of the run's record")
-    monitor = SystemMonitor(writer).start()
+    monitor = SystemMonitor(writer, node=node).start()
     try:
         if is_again:
             writer.go_on([])
@@ -136,7 +156,7 @@ def train(
             logger=RunLogger(writer, name),
             callbacks=[
                 _RecordData(background, store, run_id),
-                _KeepPoints(writer),
+                KeepPoints(writer),
                 *([Snapshots(background, store, run_id)] if takes_snapshots else []),
                 *callbacks,
             ],
@@ -166,7 +186,9 @@ def _descriptions(
         store,
         run_id,
         # How it would be searched does not shape a single run; `config.yaml` has it all.
-        config={key: value for key, value in config.resolved.items() if key != "sweep"},
+        config={key: value for key, value in config.resolved.items() if key != "sweep"}
+        # Each process has a batch of its own, and their gradients are averaged.
+        | {"world_size": built.world_size, "global_batch_size": built.global_batch_size},
         config_text=config.text(),
         name=name,
         seed=config.seed,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,13 +22,24 @@ _MUST_AGREE = {"num_classes", "in_features", "in_channels", "image_size", "in_sh
 
 @dataclass
 class Built:
-    """What a config builds: the model, the data, what is still plain, and how many processes."""
+    """What a config builds: the model, the data, what is still plain, and how many processes.
+
+    `placement` makes the trainer's arguments that this process's place decides, not the config; a
+    strategy serves one trainer only.
+    """
 
     model: LightningModule
     data: LightningDataModule | None
     optimizer: dict[str, Any] | None
     lr_scheduler: dict[str, Any] | None
     world_size: int = 1
+    placement: Callable[[], dict[str, Any]] = dict
+
+    @property
+    def global_batch_size(self) -> int | None:
+        """Examples that one batch of all processes together holds; None: the data does not say."""
+        size = getattr(self.data, "batch_size", None)
+        return size * self.world_size if isinstance(size, int) else None
 
 
 def build(config: Config) -> Built:

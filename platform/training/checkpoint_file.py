@@ -22,7 +22,7 @@ from torch.optim import Optimizer
 
 from ..errors import UserError, must
 from ..home import write_atomic
-from .checkpoint_names import digest_file
+from .checkpoint_names import BEST, LATEST, digest_file
 
 # What `Trainer.fit` reads beside the weights when it goes on.
 _NEEDED_TO_RESUME = ("pytorch-lightning_version", "loops", "optimizer_states", "lr_schedulers")
@@ -80,6 +80,23 @@ def read(path: str | Path, where: str = "--ckpt_path") -> dict[str, Any]:
             must("ckpt_path", "a Lightning checkpoint (with a `state_dict`)", str(path)), where
         )
     return content
+
+
+def newest_whole(folder: Path) -> str | None:
+    """The newest whole checkpoint of a run or a trial; None: it begins anew."""
+    for name in (LATEST, BEST):
+        path = folder / name
+        if path.exists() and _is_whole(path):
+            return str(path)
+    return None
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        read(path)
+    except UserError:
+        return False
+    return True
 
 
 def _listed(path: Path) -> list[str]:

@@ -24,13 +24,25 @@ class Checkpoints(Checkpoint):
         metric: Name of the metric that decides the best; the latest is the best when it is None.
         mode: `min` or `max`.
         strict: Whether a metric that the module never logs is an error.
+        every_n_epochs: Saves after so many epochs, and after the last.
+        every_n_steps: Saves after so many optimizer steps too.
     """
 
-    def __init__(self, folder: Path, metric: str | None, mode: str = "min", *, strict: bool = True):
+    def __init__(
+        self,
+        folder: Path,
+        metric: str | None,
+        mode: str = "min",
+        *,
+        strict: bool = True,
+        every_n_epochs: int = 1,
+        every_n_steps: int | None = None,
+    ):
         self.folder, self.metric, self.mode, self.strict = folder, metric, mode, strict
+        self.every_n_epochs, self.every_n_steps = every_n_epochs, every_n_steps
         self.best_score = math.inf if mode == "min" else -math.inf
         self.best_metrics: dict[str, float] = {}
-        self._saved_at = -1
+        self._saved_at = self._judged_at = -1  # optimizer steps
 
     @property
     def best(self) -> Path | None:
@@ -57,9 +69,29 @@ class Checkpoints(Checkpoint):
         if not trainer.sanity_checking and not _validates_at_epoch_end(trainer):
             self._save(trainer)
 
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save within an epoch when enough steps were made; the best is looked for at its end."""
+        step = trainer.global_step
+        if self.every_n_steps and step - max(self._saved_at, 0) >= self.every_n_steps:
+            self.save_latest(trainer)
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save at the epoch's end, after every other callback has logged."""
-        self._save(trainer)
+        if self.every_n_epochs == 1 or self._is_due(trainer):
+            self._save(trainer)
+
+    def _is_due(self, trainer: Trainer) -> bool:
+        """Whether this epoch is saved: each n-th, and the last."""
+        epochs, last = trainer.current_epoch + 1, trainer.max_epochs
+        is_last = trainer.should_stop or epochs == last or trainer.global_step == trainer.max_steps
+        return is_last or epochs % self.every_n_epochs == 0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """A run that goes on was saved where it begins."""
+        if trainer.global_step:
+            self._saved_at = trainer.global_step
 
     def _metric_is_missing(self, trainer: Trainer) -> None:
         logged = sorted(trainer.callback_metrics)
@@ -72,14 +104,23 @@ class Checkpoints(Checkpoint):
         self.metric = None
 
     def _save(self, trainer: Trainer) -> None:
-        if getattr(trainer, "fast_dev_run", False) or self._saved_at == trainer.global_step:
+        if getattr(trainer, "fast_dev_run", False) or self._judged_at == trainer.global_step:
             return
-        self._saved_at = trainer.global_step
+        self._saved_at = self._judged_at = trainer.global_step
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         is_best = self._is_best(metrics)
         if is_best:
             self.best_metrics = metrics
             self.best_score = self._score(metrics)
+        self._write(trainer, is_best)
+
+    def save_latest(self, trainer: Trainer) -> None:
+        """Save where the training stands, without asking whether it is the best."""
+        if self._saved_at != trainer.global_step and not getattr(trainer, "fast_dev_run", False):
+            self._saved_at = trainer.global_step
+            self._write(trainer, is_best=False)
+
+    def _write(self, trainer: Trainer, is_best: bool) -> None:
         temporary = self.folder / f".{LATEST}.new"
         trainer.save_checkpoint(temporary)
         self._publish(temporary, is_best)

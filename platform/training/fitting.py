@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from pytorch_lightning.loggers import Logger
 
 from ..configuration.config import Config
 from ..errors import UserError
+from .agreement import leaving_together
 from .building import Built, build, refused, trainer_arguments
 from .checkpoint_file import check_network, check_resumable
 from .checkpoint_file import read as read_checkpoint
@@ -48,13 +49,22 @@ class Outcome:
     trainer: Trainer = field(repr=False)
 
 
-def prepare(config: Config, *, ckpt_path: str | None = None, resumes: bool = True) -> Built:
+def prepare(
+    config: Config,
+    *,
+    ckpt_path: str | None = None,
+    resumes: bool = True,
+    placement: Callable[[], dict[str, Any]] = dict,
+    world_size: int | None = None,
+) -> Built:
     """Build and check all that can be checked before a run exists: values, classes, files.
 
     Args:
         config: The config.
         ckpt_path: Checkpoint to load.
         resumes: Whether training goes on from it; else only its weights are needed.
+        placement: Makes the trainer's arguments that this process's place decides.
+        world_size: How many processes train together; default: as the trainer says.
 
     Raises:
         UserError: Something is wrong; nothing was started and nothing written.
@@ -67,9 +77,10 @@ def prepare(config: Config, *, ckpt_path: str | None = None, resumes: bool = Tru
         optimizer = check_optimizer(built.model, built.optimizer, config.where("optimizer"))
         check_schedule(optimizer, built.lr_scheduler, config.where)
         set_optimizer(built.model, built.optimizer, built.lr_scheduler)
-        trainer = make_trainer(config, None, [], Path.cwd())
+        built.placement = placement
+        trainer = make_trainer(config, None, [], Path.cwd(), built.placement())
         check_manual(built.model, trainer, config.where)
-        built.world_size = trainer.num_devices * trainer.num_nodes
+        built.world_size = world_size or trainer.num_devices * trainer.num_nodes
     if ckpt_path:
         content = read_checkpoint(ckpt_path)
         check_network(built.model, content, ckpt_path)
@@ -84,9 +95,20 @@ def prepare(config: Config, *, ckpt_path: str | None = None, resumes: bool = Tru
 
 
 def make_trainer(
-    config: Config, logger: Logger | None, callbacks: Iterable[Callback], folder: Path
+    config: Config,
+    logger: Logger | None,
+    callbacks: Iterable[Callback],
+    folder: Path,
+    placement: Mapping[str, Any] | None = None,
 ) -> Trainer:
     """Lightning's trainer as the config wants it, with our logger and callbacks beside the user's.
+
+    Args:
+        config: The config.
+        logger: Where metrics go.
+        callbacks: Callbacks beside the config's own.
+        folder: Lightning's own, for what the module may write.
+        placement: Arguments that the process's place decides, in place of the config's.
 
     Raises:
         UserError: Lightning refuses a combination of arguments.
@@ -107,6 +129,7 @@ def make_trainer(
         "enable_model_summary": bool(arguments["enable_model_summary"]),
         "default_root_dir": arguments["default_root_dir"] or str(folder),
         "profiler": arguments["profiler"] or QuietProfiler(),
+        **_placed(placement or {}, arguments),
     }
     try:
         return Trainer(**arguments)
@@ -116,6 +139,13 @@ def make_trainer(
             f"`trainer` must be a set of arguments that fit, but is not: {first}",
             config.where("trainer"),
         ) from error
+
+
+def _placed(placement: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    plugins = arguments["plugins"] or []
+    theirs = list(plugins) if isinstance(plugins, (list, tuple)) else [plugins]
+    ours = {"plugins": theirs + placement["plugins"]} if "plugins" in placement else {}
+    return {**placement, **ours}
 
 
 def _may_save(arguments: dict[str, Any]) -> bool:
@@ -149,10 +179,25 @@ def fit(
     """
     built = built or prepare(config, ckpt_path=ckpt_path)
     folder.mkdir(parents=True, exist_ok=True)
-    sweep = config.sweep
-    saver = Checkpoints(folder, sweep.metric, sweep.mode, strict=strict_metric)
-    with quiet(), flushed_denormals(), lean_steps(), frozen_heap(), own_process_group():
-        trainer = make_trainer(config, logger, [*callbacks, saver, EndOtherRanks()], folder)
+    sweep, launch = config.sweep, config.launch
+    saver = Checkpoints(
+        folder,
+        sweep.metric,
+        sweep.mode,
+        strict=strict_metric,
+        every_n_epochs=launch.save_every_n_epochs,
+        every_n_steps=launch.save_every_n_steps,
+    )
+    with (
+        quiet(),
+        flushed_denormals(),
+        lean_steps(),
+        frozen_heap(),
+        own_process_group(),
+        leaving_together(),
+    ):
+        ours = [*callbacks, saver, EndOtherRanks()]
+        trainer = make_trainer(config, logger, ours, folder, built.placement())
         trainer.fit(built.model, datamodule=built.data, ckpt_path=ckpt_path, weights_only=True)
     last = {name: float(value) for name, value in trainer.callback_metrics.items()}
     return Outcome(

@@ -63,10 +63,10 @@ def lean_steps() -> Iterator[None]:
     has them, nothing is changed.
     """
     with (
-        _replaced(training_epoch_loop, "is_param_in_hook_signature", functools.cache),
-        _replaced(_DataHookSelector, "get_instance", _remembering),
-        _replaced(call, "_call_callback_hooks", _unless_no_callback_defines_it),
-        _replaced(call, "_call_lightning_module_hook", _unless_the_module_leaves_it_out),
+        replaced(training_epoch_loop, "is_param_in_hook_signature", functools.cache),
+        replaced(_DataHookSelector, "get_instance", _remembering),
+        replaced(call, "_call_callback_hooks", _unless_no_callback_defines_it),
+        replaced(call, "_call_lightning_module_hook", _unless_the_module_leaves_it_out),
     ):
         yield
 
@@ -86,7 +86,8 @@ def frozen_heap() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _replaced(module: Any, name: str, wrap: Callable[[Any], Any]) -> Iterator[None]:
+def replaced(module: Any, name: str, wrap: Callable[[Any], Any]) -> Iterator[None]:
+    """Put another function in the place of one for a while, where there is one."""
     plain = getattr(module, name, None)
     if plain is not None:
         setattr(module, name, wrap(plain))

@@ -21,7 +21,6 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from paceline.platform.errors import UserError
 from paceline.platform.repeat import mean_and_interval
-from paceline.platform.runs import _spread
 from paceline.platform.training.checkpoint_file import read
 
 QUICK = ("--trainer.max_epochs", 1, "--tracking.log_model", "false", "--model.hidden_sizes", "[8]")
@@ -293,24 +292,6 @@ def test_a_run_that_goes_on_ends_where_an_uninterrupted_one_does(run_command, pa
     whole, rest = (weights(paceline_home / "runs" / name) for name in ("whole", "rest"))
     for name, weight in whole.items():
         assert torch.equal(weight, rest[name]), name
-
-
-def test_several_workers_on_this_machine_are_lightnings_own_ddp():
-    from paceline.platform.configuration.config import load
-
-    spread = _spread(load("mlp", {"launch.num_workers": (2, "--workers")}))
-    assert (spread.get("trainer.devices"), spread.get("trainer.strategy")) == (2, "ddp")
-    assert _spread(load("mlp")).get("trainer.devices") == "auto"
-
-
-def test_a_strategy_of_the_users_own_is_kept():
-    from paceline.platform.configuration.config import load
-
-    own = {"launch.num_workers": (2, "--workers"), "trainer.strategy": ("fsdp", "--strategy")}
-    assert _spread(load("mlp", own)).get("trainer.strategy") == "fsdp"
-    devices = {"launch.num_workers": (2, "--workers"), "trainer.devices": (3, "--devices")}
-    with pytest.raises(UserError, match=r"`trainer.devices` must be 2"):
-        _spread(load("mlp", devices))
 
 
 def test_native_ddp_is_one_run_for_each_seed_whose_ranks_all_end(

@@ -1,4 +1,4 @@
-"""One Ray for all tests of this folder, and a model that fails on demand."""
+"""A home for each module, and a model that fails on demand."""
 
 from __future__ import annotations
 
@@ -10,23 +10,6 @@ import pytest
 
 # A trial takes over the path of the driver, and so finds `fragile`.
 sys.path.append(str(Path(__file__).parent / "models"))
-
-
-@pytest.fixture(scope="session")
-def ray_here() -> Iterator[None]:
-    """Ray on two cores, started once; every sweep of the session uses it and leaves it running."""
-    from paceline.tuning import ray_session  # sets what Ray reads at its import
-
-    ray = ray_session.ray
-    ray.init(
-        address="local",
-        num_cpus=2,
-        include_dashboard=False,
-        log_to_driver=False,
-        object_store_memory=ray_session.OBJECT_STORE_BYTES,
-    )
-    yield
-    ray.shutdown()
 
 
 @pytest.fixture(scope="module")

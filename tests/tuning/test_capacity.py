@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from paceline.platform.configuration.options import Launch
 from paceline.platform.errors import UserError
-from paceline.tuning.capacity import concurrency, slots
+from paceline.tuning.capacity import concurrency
 
 LAPTOP = {"CPU": 8.0, "memory": 1e9}
 GPU_NODE = {"CPU": 16.0, "GPU": 4.0}
@@ -44,8 +44,3 @@ def test_a_shape_that_can_never_fit_fails_with_the_numbers(nodes, launch, number
         concurrency(nodes, launch)
     assert all(number in caught.value.what for number in numbers), caught.value.what
     assert "--gpus-per-worker" in caught.value.remedy
-
-
-def test_fractions_fit_as_often_as_ray_counts_them():
-    assert slots({"GPU": 1.0}, {"GPU": 1 / 3}) == 3
-    assert slots({"CPU": 0.3}, {"CPU": 0.1}) == 3  # 0.3 / 0.1 is 2.9999999999999996

@@ -1,0 +1,104 @@
+"""A run in several workers on Ray, from its config: checked, placed, trained.
+
+The command's process is the driver: it needs no room of its own on the cluster and outlives every
+worker, so the run's end is its to write.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from ..configuration.config import Config
+from ..home import home
+from ..tracking.uri import resolve_uri, sqlite_path
+from ..training.building import Built
+from ..training.fitting import prepare
+from ..training.many_processes import check_strategy
+from .capacity import check_fits
+from .ray_session import RaySession
+from .storage_probe import check_relative, probe
+from .worker import WorkerPlan
+from .workers import Driver, WorkersOutcome
+
+
+@contextlib.contextmanager
+def cluster_for(config: Config, folder: Path) -> Iterator[RaySession]:
+    """The Ray that a config asks for, able to hold its workers and to reach their storage.
+
+    Args:
+        config: A config.
+        folder: The run's folder, which exists.
+
+    Raises:
+        UserError: There is no cluster at the address, its nodes cannot hold so many workers, or one
+            of them cannot write where the run's files go.
+    """
+    with RaySession(config.launch.address) as session:
+        nodes = session.nodes()
+        check_fits(nodes, config.launch)
+        check_relative(config.launch.storage, len(nodes))
+        store = sqlite_path(resolve_uri(config.tracking.uri, home()))
+        if store is not None:
+            store.parent.mkdir(parents=True, exist_ok=True)
+        probe([folder, *([store.parent] if store else [])])
+        yield session
+
+
+def check(config: Config, ckpt_path: str | None) -> Built:
+    """Check all that can be checked in the driver; what it builds trains nowhere.
+
+    Raises:
+        UserError: As `training.prepare`, or the trainer wants to place its processes itself.
+    """
+    config.resolved  # noqa: B018 - parses and checks
+    check_strategy(config)
+    return prepare(
+        config,
+        ckpt_path=ckpt_path,
+        placement=_anywhere,
+        world_size=config.launch.num_workers,
+    )
+
+
+def _anywhere() -> dict[str, Any]:
+    """The workers' device may be none of this machine's; a CPU stands in for it."""
+    return {"accelerator": "cpu", "devices": 1, "num_nodes": 1, "strategy": "auto"}
+
+
+def train_wide(
+    config: Config,
+    *,
+    store_uri: str,
+    run_id: str,
+    folder: Path,
+    on_attempt: Callable[[], object],
+    **more: Any,
+) -> WorkersOutcome:
+    """Train a config in several workers, in a run that exists.
+
+    Args:
+        config: A checked config.
+        store_uri: MLflow's store.
+        run_id: The run; it is neither created nor ended here.
+        folder: The run's folder.
+        on_attempt: See `Driver`.
+        **more: Of `WorkerPlan`.
+
+    Raises:
+        PacelineError: The run failed.
+    """
+    plan = WorkerPlan(
+        config=config.to_dict(),
+        store_uri=store_uri,
+        run_id=run_id,
+        folder=str(folder),
+        path=tuple(sys.path),
+        working_folder=os.getcwd(),
+        **more,
+    )
+    return Driver(plan, config.launch, on_attempt=on_attempt).run()
