@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import traceback
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class PacelineError(Exception):
@@ -72,3 +74,18 @@ def unknown(kind: str, name: str, valid: Iterable[str], where: str = "") -> User
     more = f" and {len(valid) - 12} more" if len(valid) > 12 and not close else ""
     remedy = lead + ", ".join(close or valid[:12]) + more
     return UserError(f"`{kind}` must be a known name, but is {name!r}.", where, remedy)
+
+
+def failed(error: Exception, folder: Path | None = None) -> PacelineError:
+    """One message for what a run's own code raised; the traceback goes to a file in the folder."""
+    if isinstance(error, PacelineError):
+        return error
+    remedy = [*getattr(error, "__notes__", [])]
+    if folder is not None:
+        log = folder / "traceback.txt"
+        log.write_text("".join(traceback.format_exception(error)))
+        remedy.append(f"read {log}")
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+    first = str(error).strip().partition("\n")[0]
+    return RunError(f"The run failed: {type(error).__name__}: {first}", where, "\n".join(remedy))

@@ -19,10 +19,10 @@ import torch
 from .catalog import entries
 from .configuration.classes import load_class
 from .configuration.config import Config, load
-from .errors import UserError, must, unknown
+from .errors import UserError, failed, must, unknown
 from .home import free_name, home, names, read_state, run_folder
 from .result import RunResult
-from .runs import failed, open_store
+from .runs import open_store
 from .signals import interruptible
 from .tracking.logger import RunLogger
 from .tracking.store import Store

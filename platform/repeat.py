@@ -11,8 +11,9 @@ from scipy.stats import t as student_t
 
 from .configuration.config import Config
 from .home import claim, write_atomic, write_state
+from .joining import is_joining
 from .result import RunResult
-from .runs import fit_config, is_joining, open_store
+from .runs import fit_config, open_store
 from .signals import Interrupted, interruptible
 from .tracking.store import Store
 from .tracking.writer import MetricWriter

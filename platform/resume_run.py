@@ -10,8 +10,9 @@ from typing import Any
 from .configuration.config import load
 from .errors import UserError, must
 from .home import claim, read_state, run_folder
+from .joining import as_launched, follow, is_joining
 from .result import RunResult
-from .runs import Run, as_launched, follow, is_joining, open_store, placed, train_run
+from .runs import Run, open_store, placed, train_run
 from .signals import interruptible
 from .training.checkpoint_file import newest_whole
 

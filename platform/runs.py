@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import os
-import tempfile
 import time
-import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .configuration.config import Config, load
-from .errors import PacelineError, RunError, UserError, must
-from .external import launched
+from .errors import PacelineError, RunError, UserError, failed, must
 from .home import claim, home, write_atomic, write_state
-from .launch.recorded import KeepPoints, train
+from .joining import as_launched, follow, is_joining, joinable
+from .launch.recorded import train
 from .progress import EpochProgress
 from .result import RunResult
 from .signals import Interrupted, interruptible
@@ -27,9 +23,6 @@ from .training import fitting as training
 from .training.building import Built
 from .training.checkpoint_names import BEST
 from .verbs import VERBS
-
-# Lightning starts the other ranks of a native DDP run as copies of this command; they join by this.
-_JOIN = "PACELINE_JOIN"
 
 
 def fit(
@@ -154,7 +147,7 @@ def train_run(run: Run, built: Built) -> RunResult:
     state |= {"tracking_uri": store.uri, "experiment": store.experiment, "parent": run.parent}
     link = store.link(run.run_id)
     result = RunResult(name, run.run_id, "running", {}, None, store.uri, 0.0, link)
-    with _recorded(store, result, folder, state, run.started), _joinable(result, folder, config):
+    with _recorded(store, result, folder, state, run.started), joinable(result, folder, config):
         write_atomic(folder / "config.yaml", config.text())
         write_state(folder, state | {"status": "running"})
         outcome = _train(run, built)
@@ -183,35 +176,6 @@ def _train(run: Run, built: Built) -> Any:
     from .launch.wide import train_wide
 
     return train_wide(config, on_attempt=lambda: run.store.reopen(run.run_id), **what)
-
-
-def is_joining() -> bool:
-    """Whether this process is one more rank of a run that another process drives."""
-    outside = launched()
-    return _JOIN in os.environ or (outside is not None and outside.rank > 0)
-
-
-def as_launched(config: Config) -> Config:
-    """The config of a process that torchrun or srun has started among others: Lightning's DDP.
-
-    Raises:
-        UserError: It asks for workers on Ray as well.
-    """
-    outside = launched()
-    if outside is None:
-        return config
-    if config.launch.has_many_workers:
-        rule = f"left out where {outside.world_size} processes were started from outside"
-        given = config.launch.num_workers
-        raise UserError(must("launch.num_workers", rule, given), config.where("launch.num_workers"))
-    changes = {
-        "trainer.devices": outside.num_local,
-        "trainer.num_nodes": outside.world_size // outside.num_local,
-        "trainer.strategy": "ddp",
-    }
-    left_open = {"trainer.devices": "auto", "trainer.num_nodes": 1, "trainer.strategy": "auto"}
-    is_open = {key for key, value in left_open.items() if config.get(key) == value}
-    return config.override({key: changes[key] for key in is_open}, "the launcher")
 
 
 def open_store(config: Config) -> Store:
@@ -253,53 +217,3 @@ def _recorded(
         write_state(folder, ended)  # first: the store may not answer
         reason = state.get("stop_reason")
         store.finish(result.run_id, result.status, stop_reason=reason, error=error)
-
-
-def failed(error: Exception, folder: Path | None = None) -> PacelineError:
-    """One message for what a run's own code raised; the traceback goes to a file in the folder."""
-    if isinstance(error, PacelineError):
-        return error
-    remedy = [*getattr(error, "__notes__", [])]
-    if folder is not None:
-        log = folder / "traceback.txt"
-        log.write_text("".join(traceback.format_exception(error)))
-        remedy.append(f"read {log}")
-    frames = traceback.extract_tb(error.__traceback__)
-    where = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
-    first = str(error).strip().partition("\n")[0]
-    return RunError(f"The run failed: {type(error).__name__}: {first}", where, "\n".join(remedy))
-
-
-@contextlib.contextmanager
-def _joinable(result: RunResult, folder: Path, config: Config) -> Iterator[None]:
-    """Tell the ranks that Lightning may start which run they belong to, and with which seed."""
-    os.environ[_JOIN] = json.dumps(
-        {"folder": str(folder), "seed": config.seed, "name": result.name}
-    )
-    try:
-        yield
-    finally:
-        del os.environ[_JOIN]
-
-
-def follow(config: Config, ckpt_path: str | None) -> RunResult:
-    """Train as a rank above 0: no name to claim, no run to create, nothing to log."""
-    joined = json.loads(os.environ.get(_JOIN, "{}"))
-    if joined.get("seed") is not None:
-        config = config.override({"seed_everything": joined["seed"]})
-    started = time.monotonic()
-    built: Built = training.prepare(config, ckpt_path=ckpt_path)
-    with tempfile.TemporaryDirectory() as nowhere:
-        try:
-            outcome = training.fit(
-                config,
-                folder=Path(joined.get("folder", nowhere)),
-                callbacks=[KeepPoints(None)],
-                built=built,
-                ckpt_path=ckpt_path,
-                strict_metric=False,
-            )
-        except Exception as error:  # whatever the module raises, or a rank that has gone
-            raise failed(error) from error
-    seconds = time.monotonic() - started
-    return RunResult(joined.get("name", ""), "", "finished", outcome.metrics, None, "", seconds)

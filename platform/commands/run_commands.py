@@ -23,7 +23,8 @@ def fit_command(arguments: Arguments) -> Answer:
     config = config_of(arguments)
     if arguments.flag("print_config"):
         return config.resolved, config.text(), 0
-    from ..runs import fit_config, is_joining
+    from ..joining import is_joining
+    from ..runs import fit_config
 
     if is_joining():  # rank 0 answers for all
         fit_config(config)
@@ -124,6 +125,11 @@ def _evaluation_options(arguments: Arguments) -> dict[str, Any]:
 
 def answer_run(arguments: Arguments, run: Callable[[], RunResult], next_verb: str) -> Answer:
     """What a verb over a single run answers, interrupted or not."""
+    from ..joining import is_joining
+
+    if is_joining():  # rank 0 answers for all
+        run()
+        return None, None, 0
     try:
         result, code = run(), 0
     except Interrupted as interruption:

@@ -13,11 +13,10 @@ from PIL import Image
 from torch import Tensor
 
 from ..configuration.config import Config
-from ..errors import UserError, must
+from ..errors import UserError, failed, must
 from ..evaluation import Changes, find_trained, finished, prepare_alone
 from ..home import run_folder
 from ..result import RunResult
-from ..runs import failed
 from ..signals import interruptible
 from ..training.building import Built
 from ..training.fitting import load_weights, make_trainer

@@ -19,6 +19,7 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Callback
 
 from ..progress import Screen
+from ..training.agreement import leave_now, told_to_leave
 from . import ray_settings as ray_settings
 
 from ray import train as ray_train  # isort: skip - after `ray_settings`
@@ -32,6 +33,13 @@ class WorkerReport(Callback):
     def __init__(self):
         self._validations: list[dict[str, Any]] = []
         self._reported_at = 0.0
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Leave, where one worker is all there is room for and nobody to agree with."""
+        if trainer.world_size == 1 and told_to_leave.is_set():
+            leave_now(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note a validation; agree on whether it is reported now and whether it was the last."""

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from types import FrameType
+from typing import NoReturn
 
 import torch
 import torch.distributed as dist
@@ -80,13 +81,21 @@ def _leave_together(loop: _TrainingEpochLoop) -> None:
     Raises:
         SIGTERMException: The run ends here, in all processes; what it has is in `latest.ckpt`.
     """
-    trainer = loop.trainer
     agreement = loop.__dict__.setdefault("paceline_agreement", Agreement())
-    if agreement.is_leaving(trainer):
-        for callback in trainer.callbacks:  # pyright: ignore[reportAttributeAccessIssue]
-            if isinstance(callback, Checkpoints):
-                callback.save_latest(trainer)
-        raise SIGTERMException
+    if agreement.is_leaving(loop.trainer):
+        leave_now(loop.trainer)
+
+
+def leave_now(trainer: Trainer) -> NoReturn:
+    """Write `latest.ckpt` where the training stands and end it; all processes together.
+
+    Raises:
+        SIGTERMException: Always.
+    """
+    for callback in trainer.callbacks:  # pyright: ignore[reportAttributeAccessIssue]
+        if isinstance(callback, Checkpoints):
+            callback.save_latest(trainer)
+    raise SIGTERMException
 
 
 def _note_sigterm(connector: _SignalConnector, signum: int, frame: FrameType | None) -> None:

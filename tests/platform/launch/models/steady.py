@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
+from typing import Any
 
 import torch
-from pytorch_lightning import LightningDataModule, LightningModule
+from pytorch_lightning import LightningDataModule, LightningModule, Trainer
+from pytorch_lightning.callbacks import Callback
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -51,3 +54,18 @@ class Line(LightningDataModule):
         return DataLoader(TensorDataset(x, 2 * x), self.batch_size)
 
     train_dataloader = val_dataloader = _loader
+
+
+class Teller(Callback):
+    """Reports each epoch to the driver, and stops when it says so."""
+
+    def __init__(self, prefix: str, report: Callable[[dict[str, Any]], None]):
+        self.prefix, self.report = prefix, report
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.sanity_checking:
+            return
+        try:
+            self.report({self.prefix: trainer.current_epoch})
+        except SystemExit:
+            trainer.should_stop = True
