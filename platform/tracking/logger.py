@@ -20,11 +20,15 @@ class RunLogger(Logger):
     Args:
         writer: The run's writer, whose owner closes it; `fit` and `test` share one.
         name: The run's name.
+
+    Attributes:
+        step_offset: Added to each step. A run that goes on from another one's checkpoint counts on
+            from where it was itself, so that its curves have each step once.
     """
 
     def __init__(self, writer: MetricWriter, name: str = ""):
         super().__init__()
-        self.writer = writer
+        self.writer, self.step_offset = writer, 0
         self._name = name
 
     @property
@@ -40,7 +44,7 @@ class RunLogger(Logger):
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """Hand metrics on; costs the caller some microseconds."""
-        self.writer.add(metrics, step or 0)
+        self.writer.add(metrics, (step or 0) + self.step_offset)
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
         """Nothing: the record has written the whole config as params already."""

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ..errors import RunError
 from .client import reason, told
 from .delivery import Refused, Target, deliver
 from .drain import drain
@@ -59,8 +60,8 @@ class Outlet:
         if self.writer is not None and self.writer.run_id == run_id:
             self.writer.post(op, content)
         elif self.folder is None:
-            with tempfile.TemporaryDirectory() as nowhere, told(self.uri):
-                deliver(Target(self.uri, run_id, Path(nowhere)), Write(0, op, content))
+            with tempfile.TemporaryDirectory() as nowhere:
+                self._write_or_raise(Target(self.uri, run_id, Path(nowhere)), Write(0, op, content))
         else:
             self._write_or_keep(run_id, op, content, self.folder)
 
@@ -108,8 +109,7 @@ class Outlet:
                 content = {"file": f"{box.name}/{name}", "sha256": digest, "folder": folder}
                 op = "artifact"
             if box.parent == Path(passing):
-                with told(self.uri):
-                    deliver(Target(self.uri, run_id, box.parent), Write(0, op, content))
+                self._write_or_raise(Target(self.uri, run_id, box.parent), Write(0, op, content))
             else:
                 self.write(run_id, op, **content)
 
@@ -134,13 +134,20 @@ class Outlet:
             return self.writer.spool.make_files()
         return passing if self.folder is None else Spool(self.folder, run_id).make_files()
 
+    def _write_or_raise(self, target: Target, write: Write) -> None:
+        try:
+            with told(self.uri):
+                deliver(target, write)
+        except Refused as error:
+            raise RunError(f"The store refused {write.op}: {reason(error)}") from error
+
     def _write_or_keep(self, run_id: str, op: str, content: dict[str, Any], folder: Path) -> None:
         spool = Spool(folder, run_id)
         # Behind something that waits another write has to wait too: the last tag holds.
         is_free = time.monotonic() >= self._away_until and not spools(folder, run_id)
-        if is_free and self._is_taken(Target(self.uri, run_id, spool.files), Write(0, op, content)):
-            return
-        spool.append(op, content)
+        write = Write(0, op, content)
+        if not is_free or not self._is_taken(Target(self.uri, run_id, spool.files), write):
+            spool.append(op, content)
         spool.close()
 
     def _is_taken(self, target: Target, write: Write) -> bool:

@@ -29,7 +29,15 @@ from typing import Any, NamedTuple
 
 from ..errors import UserError
 from ..sealed_lines import ChangedLine, open_lines, seal_line
-from .spool_folder import FILES, FOLDER, create_spool, lock_spool, new_name, remove_if_empty
+from .spool_folder import (
+    FILES,
+    FOLDER,
+    check_safe,
+    create_spool,
+    lock_spool,
+    new_name,
+    remove_if_empty,
+)
 
 logger = logging.getLogger("paceline.tracking")
 
@@ -100,13 +108,14 @@ class Spool:
             The spool; None when its process lives or has just finished it.
 
         Raises:
-            UserError: A line was changed, or is none that we write.
+            UserError: A line was changed, or is none that we write, or others can write the file.
         """
         if (file := lock_spool(path)) is None:
             return None
         spool = cls(path.parent.parent, "")
         spool.path, spool._file = path, file
         try:
+            check_safe(path, file)
             spool._read(path)
         except BaseException:
             os.close(file)

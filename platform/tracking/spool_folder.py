@@ -9,8 +9,11 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import stat
 import time
 from pathlib import Path
+
+from ..errors import UserError, must
 
 FOLDER, FILES = "spool", "files"
 
@@ -70,6 +73,23 @@ def lock_spool(path: Path) -> int | None:
         os.close(file)
         return None
     return file
+
+
+def check_safe(path: Path, file: int) -> None:
+    """Refuse a spool that another user could have written.
+
+    Args:
+        path: The spool, for the message.
+        file: Its descriptor.
+
+    Raises:
+        UserError: It is another user's, or others can write it.
+    """
+    found = os.fstat(file)
+    if found.st_uid != os.getuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        whose = f"mode {stat.filemode(found.st_mode)} of user {found.st_uid}"
+        rule = must(path.name, "a file that nobody else can write", whose)
+        raise UserError(rule, str(path), f"look at it, then: chmod go-w {path}")
 
 
 def remove_if_empty(folder: Path) -> None:

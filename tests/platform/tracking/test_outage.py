@@ -95,11 +95,12 @@ def test_all_kinds_of_writes_are_made_once_when_their_answers_are_lost(
     run_id = away.create_run("one")
     writer = MetricWriter(away.uri, run_id, tmp_path, interval_s=0.05)
     store = Store(away.uri, writer=writer)
-    proxy.drops, proxy.drops_only = 6, "/"
+    proxy.drops, proxy.drops_only = 8, "/"
     store.set_params(run_id, {"lr": 0.1})
     store.set_tags(run_id, {"kind": "first"})
     store.set_tags(run_id, {"kind": "second"})
     store.outlet.send_text(run_id, "hello", "notes/hello.txt")
+    store.reopen(run_id)
     store.finish(run_id, "finished", stop_reason="completed")
     deadline = time.monotonic() + 60
     while writer.num_pending and time.monotonic() < deadline:
@@ -108,6 +109,7 @@ def test_all_kinds_of_writes_are_made_once_when_their_answers_are_lost(
     run = away.client.get_run(run_id)
     assert run.data.params == {"lr": "0.1"}
     assert (run.data.tags["kind"], run.info.status) == ("second", "FINISHED")
+    assert run.data.tags["attempt"] == "2"
     assert [f.path for f in away.client.list_artifacts(run_id, "notes")] == ["notes/hello.txt"]
     assert proxy.drops == 0
 
@@ -130,6 +132,19 @@ def test_what_the_driver_writes_meanwhile_waits_beside_the_run(
     assert run.data.tags["exception"] == "ValueError: no luck"
     assert run.info.end_time <= ended
     assert [file.path for file in away.client.list_artifacts(run_id)] == ["exception.txt"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_attempt_whose_answer_was_lost_is_counted_once(
+    away: Store, proxy: Proxy, tmp_path: Path
+):
+    run_id = away.create_run("one")
+    driver = Store(away.uri, folder=tmp_path)
+    proxy.drops, proxy.drops_only = 1, "runs/log-batch"
+    driver.reopen(run_id)
+    assert proxy.drops == 0
+    driver.outlet.drain(tmp_path)
+    assert away.client.get_run(run_id).data.tags["attempt"] == "2"
     assert list(tmp_path.iterdir()) == []
 
 
@@ -199,14 +214,14 @@ def test_points_outlive_sigkill_and_the_next_attempt_writes_no_step_twice(
 def test_a_server_that_fails_at_the_start_is_told_at_once(proxy: Proxy):
     start = time.monotonic()
     proxy.status = 500
-    with pytest.raises(UserError, match="500"):
+    with pytest.raises(UserError, match=r"a server that works \(500\)"):
         Store(proxy.uri, "start").open()
     proxy.refuse()
     with pytest.raises(UserError, match="can be reached"):
         Store(proxy.uri, "start").open()
     proxy.start()
     proxy.status = 429
-    with pytest.raises(UserError, match="429"):
+    with pytest.raises(UserError, match=r"a server that works \(429\)"):
         Store(proxy.uri, "start").open()
     assert time.monotonic() - start < 10
 

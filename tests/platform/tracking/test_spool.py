@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import resource
 from pathlib import Path
@@ -98,13 +99,16 @@ def test_the_spool_of_a_living_process_is_left_alone(tmp_path: Path):
 
 
 def test_a_line_torn_by_a_crash_is_left_out(tmp_path: Path):
-    path = fill(tmp_path, 3)
-    path.write_bytes(path.read_bytes()[:-10])
+    path = fill(tmp_path, 2)
+    path.write_bytes(path.read_bytes() + b'{"n": 2, "op": "metrics", ' + b" " * 500)
     spool = Spool.take_up(path)
     assert spool is not None
     spool.append("metrics", {"points": [point(9)]})
-    assert everything(spool) == [0, 1, 9]
     spool.close()
+    again = Spool.take_up(path)
+    assert again is not None
+    assert everything(again) == [0, 1, 9]
+    again.close()
 
 
 @pytest.mark.parametrize("change", ["value", "left out", "put in", "first"])
@@ -127,6 +131,14 @@ def test_a_changed_spool_is_refused_with_its_line(tmp_path: Path, change: str):
     assert path.exists()
 
 
+def test_a_spool_that_others_can_write_is_refused(tmp_path: Path):
+    path = fill(tmp_path, 1)
+    path.chmod(0o666)
+    with pytest.raises(UserError, match="nobody else can write"):
+        Spool.take_up(path)
+    assert path.exists()
+
+
 def test_a_line_that_we_never_write_is_refused_though_it_is_sealed(tmp_path: Path):
     path = fill(tmp_path, 1)
     seal = json.loads(path.read_bytes().splitlines()[-1])["sum"]
@@ -136,13 +148,17 @@ def test_a_line_that_we_never_write_is_refused_though_it_is_sealed(tmp_path: Pat
         Spool.take_up(path)
 
 
-@pytest.mark.parametrize("file", ["../../secret.txt", "/etc/hostname", "box/../../secret.txt", "x"])
+@pytest.mark.parametrize(
+    "file", ["../../secret.txt", "/etc/hostname", "box/../../../secret.txt", "x"]
+)
 def test_a_file_outside_of_the_spool_is_never_sent(store: Store, tmp_path: Path, file: str):
-    (tmp_path / "secret.txt").write_text("mine")
     files = tmp_path / "spool" / "files"
-    files.mkdir(parents=True)
+    (files / "box").mkdir(parents=True)
+    for path in (tmp_path / "secret.txt", files / "x"):
+        path.write_text("mine")
     run_id = store.create_run("one")
-    write = Write(0, "artifact", {"file": file, "sha256": "0" * 64, "folder": None})
+    digest = hashlib.sha256((files / file).read_bytes()).hexdigest()
+    write = Write(0, "artifact", {"file": file, "sha256": digest, "folder": None})
     with pytest.raises(Refused):
         deliver(Target(store.uri, run_id, files), write)
     assert store.client.list_artifacts(run_id) == []

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from paceline.platform.errors import UserError
+from paceline.platform.errors import RunError, UserError
 from paceline.platform.tracking.client import cut, entity_name
 from paceline.platform.tracking.params import flatten
 from paceline.platform.tracking.store import Store, resolve_uri
@@ -98,6 +98,16 @@ def test_the_runs_of_a_sweep_are_found_with_their_status_and_their_tag(store: St
     assert store.children_with(parent, "n")[runs[1]] == ("running", "1")
     assert store.find_tagged("paceline.sweep", "abc") == parent
     assert store.find_tagged("paceline.sweep", "abd") is None
+
+
+def test_a_write_that_the_store_refuses_is_told(store: Store, tmp_path: Path):
+    run_id = store.create_run("one")
+    with pytest.raises(RunError, match="refused tags"):
+        store.outlet.write(run_id, "tags", tags={"a(": "b"})
+    store.keep_in(tmp_path / "run")
+    store.outlet.write(run_id, "tags", tags={"a(": "b"})  # told, and ends nothing
+    store.set_tags(run_id, {"a": "c"})
+    assert tags(store, run_id)["a"] == "c"
 
 
 def test_a_resumed_run_runs_again_and_counts_its_attempts(store: Store):
