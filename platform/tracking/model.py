@@ -84,8 +84,14 @@ def _to_cpu(value: Any) -> Any:
 
 @contextmanager
 def _printed_kept() -> Iterator[None]:
-    """Keep what torch prints of a graph that it cannot export as a note of the error."""
+    """Keep what torch prints of a graph that it cannot export as a note of the error.
+
+    What it imports for an export gives Python's logging a handler, which would go on writing into
+    what is kept here, and silences warnings; both are taken back.
+    """
     printed, handlers = io.StringIO(), list(logging.getLogger("torch").handlers)
+    root = logging.getLogger()
+    before, level = list(root.handlers), root.level
 
     def drop(_: logging.LogRecord) -> bool:
         return False
@@ -101,6 +107,8 @@ def _printed_kept() -> Iterator[None]:
     finally:
         for handler in handlers:
             handler.removeFilter(drop)
+        root.handlers[:] = before
+        root.setLevel(level)
 
 
 def arrays_of(value: Any) -> Any:

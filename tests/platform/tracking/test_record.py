@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -290,6 +291,20 @@ def test_a_model_that_cannot_be_exported_is_one_line_and_the_rest_in_the_run(
     assert capfd.readouterr() == ("", "")
     models = store.client.search_logged_models(["0"])
     assert [model.status for model in models] in ([], ["FAILED"])
+
+
+def test_warnings_are_still_seen_after_a_model_was_exported(tmp_path: Path):
+    """A handler that is added during the export would keep what is said later to itself."""
+    code = """
+import logging, sys
+from paceline.platform.tracking.model import _printed_kept
+with _printed_kept():
+    import torch.export
+    logging.basicConfig(level=logging.ERROR)
+logging.getLogger("paceline.tracking").warning("still seen")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.stderr == "still seen\n"
 
 
 @pytest.mark.parametrize(
