@@ -185,7 +185,7 @@ VERBS = {
             ("NAME", "TRIAL"),
             (_STORAGE,),
         ),
-        Verb("sync", "upload what an outage of the tracking store held up", ("NAME?",), (_STORAGE,)),
+        Verb("sync", "upload what an outage of the store held up", ("NAME?",), (_STORAGE,)),
         Verb("compare", "sweeps and runs side by side", ("NAME", "OTHER+"), (_STORAGE,)),
         Verb(
             "clean",
