@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,6 +73,7 @@ def fit_config(
     name: str | None = None,
     command: str = "",
     parent: str | None = None,
+    callbacks: Sequence[Any] = (),
 ) -> RunResult:
     """Train a config once; `fit` and `--seeds` are thin over this.
 
@@ -81,8 +82,15 @@ def fit_config(
         name: Name of the run.
         command: The command line, for the run's note.
         parent: Run id under which this run stands.
+        callbacks: Lightning's, beside the config's own, for a run in this process.
+
+    Raises:
+        UserError: The input is wrong, or there are callbacks for workers to be sent.
     """
     config = as_launched(config)
+    if callbacks and config.launch.has_many_workers:
+        rule = "named in `trainer.callbacks` where there are several workers"
+        raise UserError(must("callbacks", rule, [type(c).__name__ for c in callbacks]))
     if is_joining():
         return follow(config, config.get("ckpt_path"))
     storage = config.launch.storage
@@ -93,7 +101,7 @@ def fit_config(
             store = open_store(config).keep_in(folder)
             run_id = store.create_run(folder.name, parent=parent, tags=config.tracking.tags)
             run = Run(config, folder, store, run_id, command, parent, ckpt_path, started)
-            return train_run(run, built)
+            return train_run(run, built, callbacks)
 
 
 @contextlib.contextmanager
@@ -140,7 +148,7 @@ class Run:
     is_again: bool = False
 
 
-def train_run(run: Run, built: Built) -> RunResult:
+def train_run(run: Run, built: Built, callbacks: Sequence[Any] = ()) -> RunResult:
     """Train a run and give it its end."""
     config, folder, store, name = run.config, run.folder, run.store, run.folder.name
     state = {"name": name, "kind": "fit", "run_id": run.run_id, "recipe": config.recipe}
@@ -150,13 +158,13 @@ def train_run(run: Run, built: Built) -> RunResult:
     with _recorded(store, result, folder, state, run.started), joinable(result, folder, config):
         write_atomic(folder / "config.yaml", config.text())
         write_state(folder, state | {"status": "running"})
-        outcome = _train(run, built)
+        outcome = _train(run, built, callbacks)
         result.metrics, result.checkpoint = outcome.metrics, outcome.checkpoint
         state["stop_reason"] = outcome.stop_reason
     return result
 
 
-def _train(run: Run, built: Built) -> Any:
+def _train(run: Run, built: Built, callbacks: Sequence[Any]) -> Any:
     """Train in this process, or in the workers that the config asks for."""
     config = run.config
     what: dict[str, Any] = {
@@ -172,7 +180,7 @@ def _train(run: Run, built: Built) -> Any:
         "takes_snapshots": True,
     }
     if not config.launch.has_many_workers:
-        return train(config, callbacks=[EpochProgress()], built=built, **what)
+        return train(config, callbacks=[EpochProgress(), *callbacks], built=built, **what)
     from .launch.wide import train_wide
 
     return train_wide(config, on_attempt=lambda: run.store.reopen(run.run_id), **what)

@@ -14,7 +14,7 @@ TABLE = [
     ("--model", "pkg.Net", "model.class_path", "pkg.Net"),
     ("--optimizer", "SGD", "optimizer.class_path", "SGD"),
     ("--lr-scheduler", "StepDecay", "lr_scheduler.class_path", "StepDecay"),
-    ("--workers", "4", "launch.num_workers", 4),
+    ("--workers", "4", "launch.num_workers", "4"),
     ("--address", "auto", "launch.address", "auto"),
     ("--cpus-per-worker", "0.5", "launch.cpus_per_worker", 0.5),
     ("--gpus-per-worker", "1", "launch.gpus_per_worker", 1),
