@@ -44,6 +44,8 @@ def test_accuracies_are_those_of_tested_runs_of_the_same_network_on_the_same_dat
 
     def run(name: str, *changes: object, tested: bool = True) -> float:
         answer = run_command("fit", recipe, "--name", name, *SHORT, *changes, "--json")
+        if "paceline data get" in answer.err:
+            pytest.skip("the files of mnist are not here: `paceline data get mnist`")
         assert answer.code == 0, answer.err
         if not tested:
             return 0.0
