@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..platform.configuration.options import Launch
-from ..platform.launch.capacity import Resources, check_fits, slots, worker_shape
-
-__all__ = ["concurrency", "slots", "worker_shape"]
+from ..platform.launch.capacity import Resources, check_fits
 
 
 def concurrency(nodes: Sequence[Resources], launch: Launch, limit: int | None = None) -> int:

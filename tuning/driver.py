@@ -16,14 +16,14 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
+from ..platform.deferred_signals import DeferredSignals
 from ..platform.errors import RunError
 from ..platform.home import write_state
+from ..platform.launch.capacity import worker_shape
 from ..platform.signals import Interrupted
 from ..platform.tracking.record import begin
 from ..platform.training.step_overhead import frozen_heap
-from .capacity import worker_shape
 from .course import Course
-from .deferred_signals import DeferredSignals
 from .driver_log import DriverLog
 from .manage.stop import STOP
 from .monitor import Frame, Monitor

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..platform.configuration.config import Config
+from ..platform.deferred_signals import DeferredSignals
 from ..platform.errors import RunError, UserError, must
 from ..platform.home import claim
 from ..platform.runs import open_store
@@ -19,7 +20,6 @@ from ..platform.tracking.store import Store
 from .budget import read_budget
 from .capacity import concurrency
 from .course import Course
-from .deferred_signals import DeferredSignals
 from .driver import Driver
 from .journal import JOURNAL, Journal
 from .manage.stop import STOP

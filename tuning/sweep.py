@@ -9,6 +9,7 @@ from typing import Any
 
 from ..platform.configuration.config import Config
 from ..platform.configuration.keys import get_key
+from ..platform.deferred_signals import DeferredSignals
 from ..platform.home import claim, free_name, home, write_atomic, write_state
 from ..platform.runs import open_store
 from ..platform.signals import interruptible
@@ -16,7 +17,6 @@ from ..platform.tracking.uri import resolve_uri
 from .budget import read_budget
 from .capacity import concurrency
 from .course import Course
-from .deferred_signals import DeferredSignals
 from .driver import Driver
 from .journal import VERSION, Journal
 from .plan import Plan, check_values, plan_sweep
