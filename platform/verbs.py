@@ -51,17 +51,23 @@ _RECIPE = (
     Flag("print-config", "print the whole config and stop", None, None),
 )
 _CKPT = (Flag("ckpt-path", "checkpoint to load", "ckpt_path", "FILE"),)
+# A trial is one worker; several share a GPU where each asks for a part of it.
+_SHAPE = (
+    Flag("cpus-per-trial", "CPU cores that a trial reserves", "launch.cpus_per_worker", "NUMBER"),
+    Flag("gpus-per-trial", "GPUs of a trial; 0.25 shares one", "launch.gpus_per_worker", "NUMBER"),
+)
 _SWEEP = (
     Flag("trials", "configurations to try", "sweep.trials", "INT"),
     Flag("vary", "knobs to vary, the others stay", "sweep.vary", "KNOB,KNOB", is_list=True),
     Flag("search", "random, grid, tpe or a ray.tune.search class", "sweep.search", "NAME"),
-    Flag("scheduler", "asha, hyperband, median or none", "sweep.scheduler", "NAME"),
+    Flag("scheduler", "asha, hyperband, median, pbt or none", "sweep.scheduler", "NAME"),
     Flag("like", "an earlier sweep whose best are tried first", "sweep.like", "NAME"),
     Flag("seeds", "train the best again with this many seeds", "sweep.winner_seeds", "INT"),
     Flag("metric", "metric that decides", "sweep.metric", "NAME"),
     Flag("mode", "min or max", "sweep.mode", "MODE"),
     Flag("max-time", "budget in seconds", "sweep.max_time_s", "SECONDS"),
     Flag("trial-time", "seconds that one trial may take", "sweep.trial_time_s", "SECONDS"),
+    *_SHAPE,
 )
 _STORAGE = Flag("storage", "folder of runs", "launch.storage", "DIR")
 _GO_ON = (
@@ -69,6 +75,7 @@ _GO_ON = (
     Flag("address", "Ray cluster: auto, host:6379", "launch.address", "ADDRESS"),
     Flag("max-time", "budget in seconds", "sweep.max_time_s", "SECONDS"),
     Flag("trial-time", "seconds that one trial may take", "sweep.trial_time_s", "SECONDS"),
+    *_SHAPE,
 )
 _LOOK = (_RECIPE[1], *_CONFIG[:5])  # for verbs that build a recipe and run nothing
 _CHECK = (
@@ -185,7 +192,9 @@ VERBS = {
             ("NAME", "TRIAL"),
             (_STORAGE,),
         ),
-        Verb("sync", "upload what an outage of the store held up", ("NAME?",), (_STORAGE,)),
+        Verb(
+            "sync", "upload what an outage of the tracking store held up", ("NAME?",), (_STORAGE,)
+        ),
         Verb("compare", "sweeps and runs side by side", ("NAME", "OTHER+"), (_STORAGE,)),
         Verb(
             "clean",

@@ -38,6 +38,7 @@ LONGEST_FIRST = (
     "test_readme.py",
     "tuning/test_kill.py",
     "platform/test_fit.py",
+    "platform/launch/test_wide_runs.py",
 )
 BY_RECIPE_LAST = "lightning_modules/test_conformance.py"
 

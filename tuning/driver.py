@@ -25,13 +25,15 @@ from ..platform.tracking.record import begin
 from ..platform.training.step_overhead import frozen_heap
 from .course import Course
 from .driver_log import DriverLog
+from .frame import Frame
 from .manage.stop import STOP
-from .monitor import Frame, Monitor
+from .monitor import Monitor
+from .population.judge import make_judge
+from .population.rule import PopulationRule
 from .publish import publish_report
 from .ray_session import RaySession, quiet_ray
 from .result import SweepResult, describe_best
 from .searcher import TrialSearcher
-from .stopping.judge import Judge
 from .table import LiveTable
 from .trial_folder import folder_of
 from .tune_adapter import AnswerStopper, Events, WaitingScheduler, in_any_process
@@ -96,11 +98,12 @@ class Driver:
             seed=self.plan.seed,
             space=self.plan.space,
             budget=course.budget,
-            stops_diverged=sweep.scheduler != "none",
+            nan=sweep.nan,
+            max_failures=self.plan.config.launch.max_failures,
             trial_time_s=sweep.trial_time_s,
             horizon=self.plan.horizon or math.inf,
         )
-        judge = Judge(self.plan.rule, self.rows, in_order=sweep.in_order)
+        judge = make_judge(self.plan.rule, self.rows, in_order=sweep.in_order)
         return Monitor(
             frame, self.store, course.journal, self.plan.proposer, judge, course.unfinished
         )
@@ -135,7 +138,8 @@ class Driver:
             run_trial(suggestion, shared, tune.report)
 
         stopper = AnswerStopper(monitor)
-        scheduler = WaitingScheduler(stopper)
+        num_kept = self.course.width if monitor.judge.leaves_at_rungs else 0
+        scheduler = WaitingScheduler(stopper, num_kept)
         events = Events(monitor, scheduler, turn)
         run_config = tune.RunConfig(
             name="tune",
@@ -176,6 +180,8 @@ class Driver:
             trial_time_s=config.sweep.trial_time_s,
             time_axis=self.plan.time_axis,
             is_exact=config.sweep.max_epochs is not None,
+            watches_loss=config.sweep.nan != "go_on",
+            is_population=isinstance(self.plan.rule, PopulationRule),
             has_pictures=config.sweep.pictures == "all",
         )
 
@@ -187,7 +193,7 @@ class Driver:
         is_limited = sweep.max_concurrent or sweep.max_epochs
         # Actors start side by side, and the next configuration waits when one comes free.
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(width)
-        searcher = TrialSearcher(monitor.may_begin, monitor.begin, width if is_limited else None)
+        searcher = TrialSearcher(monitor, width if is_limited else None)
         return tune.TuneConfig(
             search_alg=searcher,
             scheduler=scheduler,

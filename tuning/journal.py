@@ -5,7 +5,10 @@
     run     number, run_id                      its MLflow run exists
     start   number                              an actor begins to train it
     report  number, epoch, at, step, metrics    a validation
-    verdict number, rung, value, cutoff, ...    what a stopping rule decided
+    diverged number, epoch, step                its training loss is no finite number any more
+    verdict number, rung, value, cutoff, ...    what a rule decided; `donor` and `values` of a copy
+    pause   number                              it left its place at a rung, to go on from there
+    crash   number, error                       its process died, and it goes on elsewhere
     end     number, status, stop_reason, ...    how it ended
     resume  / extend                            a later driver took over; more trials were asked for
 

@@ -80,6 +80,8 @@ def _check_unchanged(name: str, header: Mapping[str, Any], config: Config) -> No
     found = differences(header["space"], as_data(space))
     now = {"metric": sweep.metric, "mode": sweep.mode, "search": sweep.search, "vary": sweep.vary}
     now |= {"scheduler": sweep.scheduler, "seed": 0 if config.seed is None else config.seed}
+    if header.get("population"):
+        now["population"] = vars(sweep.population)
     for key, value in now.items():
         if header[key] != value:
             found.append(f"{key}: {header[key]!r} then, {value!r} now")

@@ -11,6 +11,7 @@ from ..platform.home import read_state, run_folder
 from ..platform.training import fitting as training
 from ..platform.training.building import Built
 from .journal import read_rows
+from .population.make import make_population
 from .search.points import points_of, read_points
 from .search.probe import check
 from .search.proposers import Proposer, make_proposer
@@ -75,7 +76,10 @@ def plan_sweep(config: Config, points: list[dict[str, Any]] | None = None) -> Pl
         points = [*read_points(sweep.points, space), *_points_like(config, space)]
     proposer = make_proposer(sweep, space, seed, sweep.trials, points=points)
     time_axis, horizon = time_axis_of(config, training.prepare(config))
-    rule = make_rule(sweep, horizon)
+    if sweep.scheduler == "pbt":
+        rule: Rule | None = make_population(config, space, seed, horizon)
+    else:
+        rule = make_rule(sweep, horizon)
     return Plan(config, space, proposer, points, seed, rule, time_axis, horizon)
 
 

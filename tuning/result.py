@@ -105,7 +105,7 @@ def describe_best(rows: Rows, space: Space, folder: Path) -> dict[str, Any] | No
     if row is None:
         return None
     checkpoint = folder_of(folder, row.number) / BEST
-    values: Mapping[str, Any] = space.assignments(row.values)
+    values: Mapping[str, Any] = space.assignments(row.best_values)
     return {
         "trial_id": row.trial_id,
         "run_id": row.run_id,

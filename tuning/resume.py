@@ -23,13 +23,13 @@ from .course import Course
 from .driver import Driver
 from .journal import JOURNAL, Journal
 from .manage.stop import STOP
-from .monitor import trial_tags
 from .past import Changes, Past, is_done, read_past
 from .plan import Plan, check_values, plan_sweep
 from .ray_session import RaySession
 from .reconcile import UID, children_of, mend, repairs
 from .result import SweepResult
 from .rows import Rows
+from .trial_ends import trial_tags
 
 
 def resume_sweep(
@@ -84,7 +84,15 @@ def extend_sweep(
     Raises:
         UserError: As in `resume_sweep`, or its grid has no more points.
     """
-    return _go_on(read_past(name, changes or {}), trials, command, session)
+    past = read_past(name, changes or {})
+    if past.config.sweep.scheduler == "pbt":
+        raise UserError(
+            f"`NAME` must be a sweep of single trials, but {name} is a population, which does not "
+            "grow.",
+            str(past.folder),
+            f"start a larger one with its best: paceline sweep {past.config.recipe} --like {name}",
+        )
+    return _go_on(past, trials, command, session)
 
 
 def _go_on(past: Past, more: int, command: str, session: RaySession | None) -> SweepResult:

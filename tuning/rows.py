@@ -8,133 +8,13 @@ from a checkpoint, changes nothing the second time.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 from .stopping.verdict import Verdict
+from .trial_row import Copy, Report, TrialRow, TrialStatus
 
-TrialStatus = Literal["pending", "running", "finished", "failed", "killed"]
-
-
-class Report(NamedTuple):
-    """One validation of a trial.
-
-    Args:
-        epoch: Epochs done, from 1.
-        at: Position on the sweep's time axis; the epoch unless the sweep says otherwise.
-        step: Optimizer steps done.
-        score: The deciding metric; NaN when it is missing or no number.
-        time: Unix time in seconds.
-        metrics: All metrics of the validation.
-        order: How many reports of any trial came before it.
-    """
-
-    epoch: int
-    at: float
-    step: int
-    score: float
-    time: float
-    metrics: dict[str, float]
-    order: int
-
-
-@dataclass
-class TrialRow:
-    """One trial as it stands.
-
-    Args:
-        number: Position in the search, from 0; with the sweep's seed it fixes a random trial.
-        values: Knob -> value.
-        seed: What the trial trains with.
-        origin: Who proposed it: `random`, `grid`, `tpe`, `point`, a searcher's class.
-        run_id: Its MLflow run.
-        status: How it stands.
-        stop_reason: `completed`, `early_stopped` or `budget`, once it ended by itself.
-        epoch: Epochs done.
-        metrics: Those of the best epoch by the deciding metric, or of the last where none decides.
-        score: The deciding metric's best finite value so far.
-        best_epoch: Where that was.
-        error: Last line of the exception that it failed of.
-        detail: What else is known of its end, in a sentence.
-        attempt: How often it was started.
-        begun_at: Unix time of its present or last start in an actor, in seconds.
-        ended_at: Unix time of its end.
-        spent: Seconds of earlier attempts.
-        history: Its reports, one an epoch, in order.
-        verdicts: What was decided at its rungs, in order.
-        facts: What is known of it beside metrics, such as `num_parameters`.
-    """
-
-    number: int
-    values: dict[str, Any]
-    seed: int | None = None
-    origin: str = ""
-    run_id: str = ""
-    status: TrialStatus = "pending"
-    stop_reason: str = ""
-    epoch: int = 0
-    metrics: dict[str, float] = field(default_factory=dict)
-    score: float | None = None
-    best_epoch: int = 0
-    error: str = ""
-    detail: str = ""
-    attempt: int = 0
-    begun_at: float | None = None
-    ended_at: float | None = None
-    spent: float = 0.0
-    history: list[Report] = field(default_factory=list)
-    verdicts: list[Verdict] = field(default_factory=list)
-    facts: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def trial_id(self) -> str:
-        """The number as folders and tables write it."""
-        return f"{self.number:03d}"
-
-    @property
-    def is_over(self) -> bool:
-        """Whether nothing more will come."""
-        return self.status not in ("pending", "running")
-
-    @property
-    def at(self) -> float:
-        """Position on the time axis; 0 before the first report."""
-        return self.history[-1].at if self.history else 0.0
-
-    @property
-    def seconds(self) -> float:
-        """Wall time in actors so far, of all attempts."""
-        if self.begun_at is None:
-            return self.spent
-        return self.spent + max(0.0, (self.ended_at or time.time()) - self.begun_at)
-
-    def report_at(self, rung: float) -> Report | None:
-        """The first report at or behind a rung; None when the trial has not come so far."""
-        return next((report for report in self.history if report.at >= rung), None)
-
-    def value_of(self, name: str) -> float | None:
-        """An objective's value: a metric of the best epoch, a fact, or `seconds`; None without."""
-        if name == "seconds":
-            return self.seconds if self.is_over else None
-        value = self.metrics.get(name, self.facts.get(name))
-        return None if value is None or not math.isfinite(value) else value
-
-    @property
-    def diverged_since(self) -> Report | None:
-        """The first of its last reports without a finite score; None when the last has one."""
-        first = None
-        for report in reversed(self.history):
-            if math.isfinite(report.score):
-                break
-            first = report
-        return first
-
-    @property
-    def stopped_by(self) -> Verdict | None:
-        """The verdict that ended it early."""
-        return next((verdict for verdict in self.verdicts if verdict.stops), None)
+__all__ = ["Copy", "Report", "Rows", "TrialRow", "TrialStatus", "is_better"]
 
 
 def is_better(value: float, than: float | None, mode: str) -> bool:
@@ -184,13 +64,22 @@ class Rows:
             row.run_id = event["run_id"]
         elif kind == "start":
             row.status, row.begun_at = "running", event["time"]
-            row.attempt += 1
+            row.attempt += not row.is_paused
+            row.is_paused = False
         elif kind == "report":
             self._report(row, event)
+        elif kind == "diverged":
+            row.diverged_at = (event["epoch"], event["step"])
         elif kind == "verdict":
-            fields = {name: event[name] for name in Verdict.__dataclass_fields__}
-            if all(verdict.rung != fields["rung"] for verdict in row.verdicts):
-                row.verdicts.append(Verdict(**fields))
+            verdict = Verdict.from_dict(event)
+            if row.verdict_at(verdict.rung) is None:
+                row.verdicts.append(verdict)
+                self._copy(row, verdict)
+        elif kind in ("pause", "crash"):
+            _leave(row, event["time"])
+            row.is_paused = kind == "pause"
+            if kind == "crash":
+                row.failures, row.last_failure = row.failures + 1, event.get("error") or ""
         elif kind == "end":
             row.status, row.ended_at = event["status"], event["time"]
             row.stop_reason = event.get("stop_reason") or ""
@@ -199,7 +88,7 @@ class Rows:
 
     def _report(self, row: TrialRow, event: Mapping[str, Any]) -> None:
         epoch = int(event["epoch"])
-        if row.history and epoch <= row.history[-1].epoch:
+        if epoch <= row.epoch:
             return  # told before the trial was interrupted
         row.epoch = epoch
         metrics = event["metrics"]
@@ -211,18 +100,42 @@ class Rows:
         self.num_reports += 1
         if is_better(value, row.score, self.mode):
             row.score, row.best_epoch, row.metrics = value, epoch, numbers
+            row.best_values = row.values
         elif row.score is None:
             row.metrics = numbers
+
+    def _copy(self, row: TrialRow, verdict: Verdict) -> None:
+        """A trial goes on as its donor was at the rung, with other values."""
+        if verdict.donor is None or verdict.values is None:
+            return
+        donor = self.by_number[verdict.donor]
+        there, own = donor.report_at(verdict.rung), row.report_at(verdict.rung)
+        assert there is not None, "a donor has come to the rung"
+        values, own_step = dict(verdict.values), _step_of(row, own)
+        row.step_offset += own_step - there.step
+        row.copies.append(
+            Copy(
+                rung=verdict.rung,
+                donor=donor.number,
+                epoch=there.epoch,
+                at=there.at,
+                step=there.step,
+                own_step=own_step,
+                before=row.values,
+                donated=donor.values_at(verdict.rung),
+                values=values,
+            )
+        )
+        row.values, row.epoch, row.diverged_at = values, there.epoch, None
+        row.num_before_copy = len(row.history)
 
     def _interrupt(self) -> None:
         """The driver died or was stopped: what had not ended by itself will go on."""
         for row in self.by_number.values():
-            if row.status not in ("running", "killed"):
-                continue
-            if row.begun_at is not None:
-                row.spent += max(0.0, (row.ended_at or self._last_time) - row.begun_at)
-            row.status, row.begun_at, row.ended_at = "pending", None, None
-            row.stop_reason = row.error = row.detail = ""
+            row.is_paused = False
+            if row.status in ("running", "killed"):
+                _leave(row, row.ended_at or self._last_time)
+                row.stop_reason = row.error = row.detail = ""
 
     def best(self) -> TrialRow | None:
         """The trial with the best score, the earliest of equals; None while there is no score."""
@@ -240,3 +153,18 @@ class Rows:
     def epochs(self) -> int:
         """Epochs done by all trials together."""
         return sum(row.epoch for row in self.by_number.values())
+
+
+def _leave(row: TrialRow, moment: float) -> None:
+    """A trial gave its place up, and waits for another one."""
+    if row.begun_at is not None:
+        row.spent += max(0.0, moment - row.begun_at)
+    row.status, row.begun_at, row.ended_at = "pending", None, None
+
+
+def _step_of(row: TrialRow, there: Report | None) -> int:
+    """The optimizer steps with which a trial came to a rung, or to where it was lost before it."""
+    if row.diverged_at is not None:
+        return row.diverged_at[1]
+    there = there or (row.history[-1] if row.history else None)
+    return 0 if there is None else there.step

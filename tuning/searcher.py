@@ -7,40 +7,40 @@ the driver (Tune's `on_trial_start` comes after the configuration was shipped to
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ray.tune.search import Searcher
+
+from .monitor import Monitor
 
 
 class TrialSearcher(Searcher):
     """Tune's view of a proposer.
 
     Args:
-        may_begin: Whether the budget allows another trial.
-        begin: Begins the record of the next trial and returns its configuration for the actor;
-            None: not now.
+        monitor: Says whether another trial may begin, begins its record, and knows whether any
+            will come later.
         max_living: Trials that are suggested and not over at a time; None: no limit of ours.
     """
 
     def __init__(
         self,
-        may_begin: Callable[[], bool],
-        begin: Callable[[], dict[str, Any] | None],
+        monitor: Monitor,
         max_living: int | None = None,
     ):
         super().__init__()
-        self.may_begin, self.begin, self.max_living = may_begin, begin, max_living
+        self.monitor, self.max_living = monitor, max_living
         self._living: set[str] = set()
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
         """The next configuration, None for "not now", or FINISHED."""
         if self.max_living is not None and len(self._living) >= self.max_living:
             return None
-        if not self.may_begin():
-            return Searcher.FINISHED
-        suggestion = self.begin()
+        if not self.monitor.may_begin():
+            # Tune never asks again after FINISHED; one that runs may yet have to go on elsewhere.
+            return Searcher.FINISHED if self.monitor.is_over() else None
+        suggestion = self.monitor.begin()
         if suggestion is not None:
             self._living.add(trial_id)
         return suggestion

@@ -106,6 +106,7 @@ def header(plan: Plan, name: str, uid: str) -> dict[str, Any]:
         "trials": sweep.trials,
         "search": sweep.search,
         "scheduler": sweep.scheduler,
+        "population": vars(sweep.population) if sweep.scheduler == "pbt" else None,
         "vary": [*sweep.vary],
         "space": as_data(plan.space),
         "points": plan.points,

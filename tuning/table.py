@@ -96,11 +96,14 @@ def trials_table(rows: Rows, limit: int = MAX_ROWS, footer: str = "", width: int
     from rich.table import Table
 
     best, shown = rows.best(), shown_rows(rows, limit)
-    knobs = fitting_knobs(shown, width - len(rows.metric) - 32)
+    copied = any(row.copies for row in shown)
+    knobs = fitting_knobs(shown, width - len(rows.metric) - 32 - 9 * copied)
     table = Table(caption=footer, caption_justify="left", pad_edge=False, box=None)
     for title in ("trial", "status", "epoch", rows.metric):
         justify = "left" if title in ("trial", "status") else "right"
         table.add_column(title, justify=justify, no_wrap=True)
+    if copied:
+        table.add_column("copied", no_wrap=True)
     for name in knobs:
         table.add_column(name, max_width=MAX_KNOB_WIDTH, overflow="ellipsis", no_wrap=True)
     for row in shown:
@@ -108,9 +111,15 @@ def trials_table(rows: Rows, limit: int = MAX_ROWS, footer: str = "", width: int
         style = "bold green" if is_best else _STYLES.get(row.status, "")
         mark, epoch = "*" if is_best else " ", str(row.epoch or "-")
         cells = [f"{mark}{row.trial_id}", status_word(row), epoch, format_value(row.score)]
+        cells += [_copied(row)] * copied
         cells += [format_value(row.values[k]) if k in row.values else "" for k in knobs]
         table.add_row(*cells, style=style)
     return table
+
+
+def _copied(row: TrialRow) -> str:
+    """Whose weights a member of a population took last, and at which rung."""
+    return f"{row.copies[-1].donor:03d} @{row.copies[-1].rung:g}" if row.copies else ""
 
 
 def fitting_knobs(rows: Sequence[TrialRow], width: int) -> list[str]:

@@ -16,6 +16,7 @@ import time
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,9 @@ from ..platform.launch.recorded import train
 from ..platform.training.checkpoint_file import newest_whole
 from ..platform.training.fitting import prepare
 from . import ray_settings as ray_settings
+from .population.copies import become_copy
+from .population.knob_curves import KnobCurves
+from .population.rung_files import keep
 from .reporter import Report, TrialReporter, UnknownMetric
 from .trial_folder import folder_of, logged, only_writer, remove_leftovers
 
@@ -51,6 +55,8 @@ class TrialPlan:
         trial_time_s: Seconds that one trial may take; None: no limit.
         time_axis: What the rungs count.
         is_exact: Whether each epoch is told before the next begins.
+        watches_loss: Whether a training loss that is no finite number is told at once.
+        is_population: Whether trials copy each other at their rungs.
         has_pictures: Whether each trial that runs to its end draws its pictures.
     """
 
@@ -64,6 +70,8 @@ class TrialPlan:
     trial_time_s: float | None = None
     time_axis: str = "epoch"
     is_exact: bool = False
+    watches_loss: bool = False
+    is_population: bool = False
     has_pictures: bool = False
 
     def ends_at(self, spent: float) -> float | None:
@@ -76,8 +84,10 @@ def run_trial(suggestion: dict[str, Any], plan: TrialPlan, report: Report) -> No
     """Train one configuration; reports go to the sweep, metrics into the trial's MLflow run.
 
     Args:
-        suggestion: `number`, `run_id`, the config's `assignments`, the trial's `rungs`, its
-            `attempt` from 1 and the seconds `spent` by earlier ones.
+        suggestion: What `Monitor.begin` gave: `number`, `run_id`, the config's `assignments`, the
+            trial's `rungs`, its `attempt` from 1, whether it `is_again` that began before, the
+            seconds `spent` until now, whose `copy` it is, the `curves` of its knobs, and by how
+            much its record's steps are ahead (`step_offset`).
         plan: What all trials share.
         report: Sends a result to the sweep.
 
@@ -85,8 +95,9 @@ def run_trial(suggestion: dict[str, Any], plan: TrialPlan, report: Report) -> No
         SystemExit: The sweep stopped this trial.
     """
     number = suggestion["number"]
+    folder = folder_of(Path(plan.folder), number)
     _outlive_the_stop()
-    sys.path += [folder for folder in plan.path if folder not in sys.path]
+    sys.path += [place for place in plan.path if place not in sys.path]
     reporter = TrialReporter(
         number,
         plan.metric,
@@ -95,8 +106,9 @@ def run_trial(suggestion: dict[str, Any], plan: TrialPlan, report: Report) -> No
         plan.time_axis,
         plan.ends_at(suggestion["spent"]),
         is_exact=plan.is_exact,
+        watches_loss=plan.watches_loss,
+        keep_rungs=partial(keep, folder) if plan.is_population else None,
     )
-    folder = folder_of(Path(plan.folder), number)
     with only_writer(folder), logged(folder, suggestion["attempt"]):
         end = _end_of(suggestion, plan, reporter, folder)
     if reporter.is_stopped:
@@ -148,6 +160,10 @@ def _train(
         return {"status": "killed", "stop_reason": "budget", "detail": "the sweep's time was up"}
     base = Config.from_dict(plan.config)
     config = base.override(suggestion["assignments"])
+    if copy := suggestion["copy"]:
+        donor = folder_of(Path(plan.folder), copy["donor"])
+        become_copy(config, copy, folder, donor, reporter.state_key)
+    curves = KnobCurves(suggestion["curves"], suggestion["step_offset"])
     # A process that died may have left a checkpoint before the journal knew that it had begun.
     checkpoint = newest_whole(folder)
     built = prepare(config, ckpt_path=checkpoint)
@@ -156,12 +172,12 @@ def _train(
         store_uri=plan.store_uri,
         run_id=suggestion["run_id"],
         folder=folder,
-        callbacks=[reporter],
+        callbacks=[reporter, *([curves] if plan.is_population else [])],
         built=built,
         name=f"{plan.name}-{suggestion['number']:03d}",
         command=command_of(base, suggestion["assignments"]),
         ckpt_path=checkpoint,
-        is_again=suggestion["attempt"] > 1,
+        is_again=suggestion["is_again"],
         wants_pictures=lambda: plan.has_pictures and not reporter.is_stopped,
     )
     end = {"status": "finished", "stop_reason": outcome.stop_reason, "facts": _facts(built.model)}

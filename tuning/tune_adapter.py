@@ -12,6 +12,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from ray.tune import Callback
@@ -67,17 +68,23 @@ class WaitingScheduler(_Adapter, FIFOScheduler):
 
     Args:
         stopper: Who knows which trials wait.
+        num_kept: Actors that are kept while no trial wants one. Tune keeps one, and between two
+            generations of a population all others would end, to be started again.
     """
 
-    def __init__(self, stopper: AnswerStopper):
+    def __init__(self, stopper: AnswerStopper, num_kept: int = 0):
         super().__init__()
-        self.stopper = stopper
+        self.stopper, self.num_kept = stopper, num_kept
         self.controller: Any = None
         self._trials: dict[int, Trial] = {}
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         """Remember the controller, which lets waiting trials go on."""
         self.controller = getattr(tune_controller, "_tune_controller", tune_controller)
+        if self.num_kept:
+            shape = trial.placement_group_factory
+            self.controller._actor_cache.increase_max(shape, self.num_kept)
+            self.num_kept = 0
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """Go on, or stay where it is."""
@@ -146,13 +153,12 @@ class Events(_Adapter, Callback):
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info) -> None:
         """The actor died under a trial."""
         self._over(trial)
-        text = f"{trial.get_error() or 'The process of this trial died.'}"
-        self.monitor.died(number_of(trial), text)
+        self.monitor.died(number_of(trial), _cause_of(trial))
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info) -> None:
         """Another turn of the loop."""
         self.scheduler.release()
-        for number in self.monitor.hung(time.time()):
+        for number in self.monitor.hangs.new(time.time()):
             self._kill(number)
         self.turn()
 
@@ -195,6 +201,14 @@ def in_any_process() -> Iterator[None]:
         yield
     finally:
         _ActorClassCache.get = plain
+
+
+def _cause_of(trial: Trial) -> str:
+    """What Ray says of the death of a trial's process; it is written here first, as text."""
+    with contextlib.suppress(OSError):
+        text = Path(trial.error_file or "").read_text(encoding="utf-8", errors="replace")
+        return text.strip().rpartition("Failure # ")[2].partition("\n")[2].strip()
+    return "The process of this trial died."
 
 
 def number_of(trial: Trial) -> int:

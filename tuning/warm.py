@@ -29,6 +29,9 @@ _MODULES = "RAY_preload_python_modules"
 # Ray ends processes that nobody has used for a second as soon as all cores are promised to trials,
 # and so the one that the second trial was about to take.
 _KEPT = {"RAY_idle_worker_killing_time_threshold_ms": "120000"}
+# CUDA reads once which devices it may see, and Ray says so when a trial takes the process: until
+# then nobody may wake CUDA, so torch asks the driver's library instead how many there are.
+_ASLEEP = {"PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
 
 
 class Preloading:
@@ -57,7 +60,7 @@ class Preloading:
         """Tell the processes to come, through the environment."""
         self._ready = tempfile.mkdtemp(prefix="paceline-warm-")
         what = json.dumps({**self._what, "ready": self._ready}, default=str)
-        ours = {VARIABLE: what, _MODULES: __name__, **_KEPT}
+        ours = {VARIABLE: what, _MODULES: __name__, **_KEPT, **_ASLEEP}
         self._before = {name: os.environ.get(name) for name in ours}
         os.environ.update(ours)
 

@@ -25,8 +25,9 @@ from .trial_folder import folder_of
 
 
 def config_of(course: Course, row: TrialRow) -> Config:
-    """The config that a trial trained with."""
-    changes = {**course.plan.space.assignments(row.values), "seed_everything": row.seed}
+    """The config that a trial trained with when it was at its best."""
+    values = row.best_values or row.values
+    changes = {**course.plan.space.assignments(values), "seed_everything": row.seed}
     return course.plan.config.override(changes)
 
 
@@ -72,7 +73,7 @@ def train_winner(course: Course, row: TrialRow, check: Callable[[], None]) -> di
         for metric, value in metrics.items():
             values.setdefault(metric, []).append(value)
     metrics = {name: [*mean_and_interval(found)] for name, found in sorted(values.items())}
-    writer = MetricWriter(course.store.uri, course.run_id)
+    writer = MetricWriter(course.store.uri, course.run_id, course.folder)
     writer.add({f"winner/{name}": mean for name, (mean, _) in metrics.items()}, len(seeds))
     writer.close()
     return {"seeds": seeds, "runs": runs, "metrics": metrics}

@@ -47,6 +47,13 @@ _RULES: dict[str, Rule] = {
     "sweep.winner_seeds": ("an integer >= 0", lambda v: v >= 0),
     "sweep.reduction_factor": ("an integer >= 2", lambda v: v >= 2),
     "sweep.max_concurrent": _COUNT,
+    "sweep.population.interval": _POSITIVE,
+    "sweep.population.quantile": ("in (0, 0.5]", lambda v: 0 < v <= 0.5),
+    "sweep.population.resample": ("in [0, 1]", lambda v: 0 <= v <= 1),
+    "sweep.population.factors": (
+        "a list of positive numbers",
+        lambda v: bool(v) and all(f > 0 for f in v),
+    ),
     "weights_only": ("true: nothing untrusted is unpickled", lambda v: v is not False),
 }
 

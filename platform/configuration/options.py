@@ -72,6 +72,25 @@ class Tracking:
 
 
 @dataclass
+class Population:
+    """How a population evolves under `sweep.scheduler: pbt`.
+
+    Args:
+        interval: From one comparison to the next, on the time axis; none: a tenth of the horizon.
+        quantile: The worst share, whose members copy one of the best share of the same size.
+        resample: Probability that a hyperparameter is drawn anew after a copy, not perturbed.
+        factors: A perturbed number is multiplied with one of these.
+        mutate: Knobs that change on the way; empty: all that can.
+    """
+
+    interval: float | None = None
+    quantile: float = 0.2
+    resample: float = 0.25
+    factors: list[float] = field(default_factory=lambda: [0.8, 1.2])
+    mutate: list[str] = field(default_factory=list)
+
+
+@dataclass
 class Sweep:
     """What is searched, by which rule, within which budget.
 
@@ -89,13 +108,17 @@ class Sweep:
         search_args: Arguments of that searcher.
         points: Knob values to try first, one mapping a trial; knobs left out are proposed.
         like: Name of an earlier sweep whose best configurations are tried first.
-        scheduler: How bad trials are stopped early.
+        scheduler: How bad trials are stopped early, or `pbt`: they copy good ones.
+        population: How they do, under `pbt`; the population is as large as `trials`.
         grace: No trial is stopped before it has come so far on the time axis; none: the horizon
             over the square of `reduction_factor`, which leaves two rungs.
         reduction_factor: One of this many trials goes on at each rung.
         in_order: Compare a trial only with those before it, waiting for them where it must: the
             sweep is then the same at any number of workers and after any interruption. False:
             compare it with whoever came to the rung before it, and never wait.
+        nan: What becomes of a trial whose training loss or score is no finite number: it ends
+            there (`stop`), counts as failed (`fail`), or `go_on`. Under `pbt`, `stop` lets it wait
+            for the next comparison and copy a better one.
         time_axis: What the rungs count: `epoch`, `step`, or a metric that only grows; none: what
             the module says (`time_axis`), else the epoch.
         horizon: The time axis' end; none: the trainer's `max_epochs` or `max_steps`.
@@ -118,10 +141,12 @@ class Sweep:
     search_args: dict[str, Any] = field(default_factory=dict)
     points: list[dict[str, Any]] = field(default_factory=list)
     like: str | None = None
-    scheduler: Literal["asha", "hyperband", "median", "none"] = "asha"
+    scheduler: Literal["asha", "hyperband", "median", "pbt", "none"] = "asha"
+    population: Population = field(default_factory=Population)
     grace: float | None = None
     reduction_factor: int = 3
     in_order: bool = True
+    nan: Literal["stop", "fail", "go_on"] = "stop"
     time_axis: str | None = None
     horizon: float | None = None
     max_concurrent: int | None = None
@@ -129,6 +154,11 @@ class Sweep:
     winner_seeds: int = 0
     vary: list[str] = field(default_factory=list)
     space: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Take the nested section as plain data, too."""
+        if isinstance(self.population, dict):
+            self.population = Population(**self.population)
 
 
 def split_range(changes: Mapping[str, Any]) -> dict[str, Any]:

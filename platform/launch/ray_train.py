@@ -4,9 +4,12 @@
 
 `TorchTrainer.fit` blocks until all is over. A driver has to show progress, to answer a worker that
 asks, and to end a run in order, so here the controller has a few methods more, and whoever starts
-it asks it a few times a second. Two helpers that Train starts in processes of their own, each with
-all its imports, are left out: the one that reserves room with Ray Data's autoscaler, where the
-number of workers is fixed, and the one that looks for nodes that are about to go (`draining`).
+it asks it a few times a second.
+
+Helpers that Train starts in processes of their own, each with all its imports, are left out where
+they are not needed: the one that hands out Ray Data's shards; the one that reserves room with Ray
+Data's autoscaler, where the number of workers is fixed; the one that looks for nodes that are about
+to go (`draining` does); and the one that gives room back after a crash, where the job's end does.
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ from ray.exceptions import RayError  # isort: skip
 from ray.train import FailureConfig, LoggingConfig, Result, RunConfig  # isort: skip
 from ray.train import ScalingConfig  # isort: skip
 from ray.train.torch import TorchConfig, TorchTrainer  # isort: skip
+from ray.train.v2._internal.callbacks.datasets import DatasetsCallback  # isort: skip
 from ray.train.v2._internal.callbacks.placement_group_callback import (  # isort: skip
     PlacementGroupCleanerCallback,
 )
@@ -41,6 +45,7 @@ from ray.train.v2._internal.execution.preemption import _get_draining_nodes  # i
 from ray.train.v2._internal.execution.scaling_policy import FixedScalingPolicy  # isort: skip
 
 ASK_EVERY_S = 0.1
+ANSWER_S = 5.0  # it is silent while its workers start
 LEAVE_S = 20.0  # what workers get to agree, save and write after they were told to leave
 OPERATION_TIMEOUT_S = 1800  # torch's own limit for a collective call
 
@@ -152,11 +157,12 @@ class WorkerTrainer(TorchTrainer):
     """A TorchTrainer whose driver stays awake.
 
     Args:
-        watch: Called a few times a second with the controller, from the thread that calls `fit`.
+        watch: Called a few times a second with the controller and whether the run is over, from the
+            thread that calls `fit`.
         **kwargs: See `TorchTrainer`.
     """
 
-    def __init__(self, *args: Any, watch: Callable[[Any], None], **kwargs: Any):
+    def __init__(self, *args: Any, watch: Callable[[Any, bool], None], **kwargs: Any):
         super().__init__(*args, **kwargs)
         self._watch = watch
 
@@ -165,7 +171,10 @@ class WorkerTrainer(TorchTrainer):
             # Ray Data, which nobody uses here, warns of its own settings.
             warnings.filterwarnings("ignore", category=DeprecationWarning)
             made = super()._create_default_callbacks()
-        return [c for c in made if not isinstance(c, PlacementGroupCleanerCallback)]
+        left_out: tuple[type, ...] = (DatasetsCallback,)
+        if ray.get_runtime_context().get_actor_id() is None:  # a trial ends long before its job
+            left_out += (PlacementGroupCleanerCallback,)
+        return [callback for callback in made if not isinstance(callback, left_out)]
 
     def _initialize_and_run_controller(self, **kwargs: Any) -> Result:
         if isinstance(kwargs["scaling_policy"], FixedScalingPolicy):
@@ -181,11 +190,11 @@ class WorkerTrainer(TorchTrainer):
         with DeferredSignals() as signals:
             try:
                 while not ray.wait([run], timeout=0)[0]:
-                    self._watch(controller)
+                    self._watch(controller, False)
                     time.sleep(ASK_EVERY_S)
                     signals.check()
                 ray.get(run)
-                self._watch(controller)
+                self._watch(controller, True)
                 return ray.get(controller.get_result.remote())
             except BaseException:
                 self._let_leave(controller, run)
@@ -196,8 +205,9 @@ class WorkerTrainer(TorchTrainer):
     def _let_leave(self, controller: Any, run: Any) -> None:
         """Give the workers of a run that is interrupted time to save and to write."""
         with contextlib.suppress(RayError):
-            if ray.get(controller.tell_workers_to_leave.remote(), timeout=LEAVE_S):
+            if ray.get(controller.tell_workers_to_leave.remote(), timeout=ANSWER_S):
                 ray.wait([run], timeout=LEAVE_S)
+            ray.wait([controller.abort.remote()], timeout=ANSWER_S)  # gives its room back
 
 
 def _environment() -> dict[str, str]:
@@ -228,7 +238,7 @@ def start(
     launch: Launch,
     folder: Path,
     name: str,
-    watch: Callable[[Any], None],
+    watch: Callable[[Any, bool], None],
 ) -> Any:
     """Run a function in each of several workers, as one attempt.
 

@@ -76,10 +76,14 @@ def train_wide(
     store_uri: str,
     run_id: str,
     folder: Path,
-    on_attempt: Callable[[], object],
+    on_attempt: Callable[[], object] = lambda: None,
+    on_result: Callable[[dict[str, Any]], Any] = lambda result: None,
     **more: Any,
 ) -> WorkersOutcome:
     """Train a config in several workers, in a run that exists.
+
+    A trial of a sweep calls this from its actor, which needs no CPU of its own: the workers reserve
+    theirs. Its `reporter` then runs in rank 0 and is answered by `on_result`.
 
     Args:
         config: A checked config.
@@ -87,6 +91,7 @@ def train_wide(
         run_id: The run; it is neither created nor ended here.
         folder: The run's folder.
         on_attempt: See `Driver`.
+        on_result: See `Driver`.
         **more: Of `WorkerPlan`.
 
     Raises:
@@ -101,4 +106,4 @@ def train_wide(
         working_folder=os.getcwd(),
         **more,
     )
-    return Driver(plan, config.launch, on_attempt=on_attempt).run()
+    return Driver(plan, config.launch, on_attempt=on_attempt, on_result=on_result).run()

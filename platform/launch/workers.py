@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import shutil
 import time
 import uuid
@@ -19,6 +20,7 @@ from typing import Any
 from ..configuration.options import Launch
 from ..errors import PacelineError, RunError
 from ..progress import Screen
+from .capacity import num_slots
 from .failures import Failure, failure_of, is_tried_again
 from .ray_session import quiet_ray, ray
 from .worker import WorkerPlan, run_worker
@@ -30,6 +32,7 @@ from ray.train import ControllerError, WorkerGroupError  # isort: skip
 logger = logging.getLogger("paceline.launch")
 
 DRAINS_EVERY_S = 2.0
+PATIENCE_S = 20.0  # workers that have not begun to train by then may be waiting for room
 
 
 @dataclass
@@ -94,7 +97,7 @@ class Driver:
     def _attempt(self) -> WorkersOutcome | Failure | None:
         """One attempt: how it ended; None when the workers were told to leave, not by us."""
         folder = Path(self.plan.folder) / ".train"
-        watch = _Watch(self.screen, self.on_result)
+        watch = _Watch(self.screen, self.launch, self.on_result)
         plan = asdict(replace(self.plan, node_names=node_names()))
         try:
             with quiet_ray():
@@ -126,23 +129,32 @@ class Driver:
 
 
 class _Watch:
-    """What the driver does while the workers train: shows, answers, and passes warnings on."""
+    """What the driver does while the workers train: shows, answers, and looks after their nodes."""
 
-    def __init__(self, screen: Screen, on_result: Callable[[dict[str, Any]], Any]):
-        self.screen, self.on_result = screen, on_result
-        self._looked_at = time.monotonic()
-        self._has_told = False
+    def __init__(self, screen: Screen, launch: Launch, on_result: Callable[[dict[str, Any]], Any]):
+        self.screen, self.launch, self.on_result = screen, launch, on_result
+        self._started = self._looked_at = time.monotonic()
+        self._has_begun = self._has_told = False
+        self._asked: Any = None
 
-    def look(self, controller: Any) -> None:
-        """Handle what the workers have told, and see whether a node of theirs is going away."""
-        for note in ray.get(controller.notes.remote()):
-            self._handle(controller, note)
-        if not self._has_told and time.monotonic() - self._looked_at > DRAINS_EVERY_S:
+    def look(self, controller: Any, is_over: bool) -> None:
+        """Handle what the workers have told, and see how their nodes are.
+
+        The controller does not answer while it waits for its workers to start, so nobody waits for
+        it, unless the run is over.
+        """
+        self._asked = self._asked or controller.notes.remote()
+        if is_over or ray.wait([self._asked], timeout=0)[0]:
+            notes = ray.get(self._asked)
+            self._asked = None
+            for note in notes + (ray.get(controller.notes.remote()) if is_over else []):
+                self._handle(controller, note)
+        if not is_over and time.monotonic() - self._looked_at > DRAINS_EVERY_S:
             self._looked_at = time.monotonic()
-            if draining() & set(ray.get(controller.node_ids.remote())):
-                self._has_told = ray.get(controller.tell_workers_to_leave.remote())
+            self._look_at_nodes(controller)
 
     def _handle(self, controller: Any, note: dict[str, Any]) -> None:
+        self._has_begun = True
         if note["kind"] == "screen":
             getattr(self.screen, note["call"])(*note["values"])
         elif note["kind"] == "warning":
@@ -150,3 +162,20 @@ class _Watch:
         elif note["kind"] == "result":
             answer = self.on_result(note["result"])
             ray.get(controller.answer.remote(note["number"], answer))
+
+    def _look_at_nodes(self, controller: Any) -> None:
+        if not self._has_begun and time.monotonic() - self._started > PATIENCE_S:
+            self._tell_of_waiting()
+        if self._has_begun and not self._has_told:
+            leaving = draining()
+            if leaving and leaving & set(ray.get(controller.node_ids.remote())):
+                self._has_told = ray.get(controller.tell_workers_to_leave.remote())
+
+    def _tell_of_waiting(self) -> None:
+        self._started = math.inf  # once is enough
+        found = num_slots([n["Resources"] for n in ray.nodes() if n["Alive"]], self.launch)
+        if found < self.launch.num_workers:
+            self.screen.say(
+                f"Waiting for the cluster: it has room for {found} of "
+                f"{self.launch.num_workers} workers now."
+            )

@@ -124,6 +124,9 @@ class Checkpoints(Checkpoint):
         temporary = self.folder / f".{LATEST}.new"
         trainer.save_checkpoint(temporary)
         self._publish(temporary, is_best)
+        for callback in trainer.callbacks:  # pyright: ignore[reportAttributeAccessIssue]
+            if hasattr(callback, "on_checkpoint_saved"):
+                callback.on_checkpoint_saved(trainer)
 
     @rank_zero_only
     def _publish(self, temporary: Path, is_best: bool) -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 import pytorch_lightning as pl
+import torch
 from fragile import Fragile, Line
+from paceline.platform.training.checkpoints import Checkpoints
 from paceline.tuning import reporter as reporting
-from paceline.tuning.reporter import TrialReporter, UnknownMetric
+from paceline.tuning.reporter import LossWatch, TrialReporter, UnknownMetric
 
 
 class Sent:
@@ -34,17 +38,17 @@ def _no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reporting, "SEND_EVERY_S", math.inf)
 
 
-def fit(reporter: TrialReporter, epochs: int, **options: Any) -> pl.Trainer:
+def fit(reporter: TrialReporter, epochs: int, *beside: pl.Callback, **options: Any) -> pl.Trainer:
     trainer = pl.Trainer(
         max_epochs=epochs,
         accelerator="cpu",
         logger=False,
-        enable_checkpointing=False,
+        enable_checkpointing=bool(beside),
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
         log_every_n_steps=1,
-        callbacks=[reporter],
+        callbacks=[reporter, *beside],
     )
     trainer.fit(Fragile(**options), datamodule=Line())
     return trainer
@@ -108,3 +112,71 @@ def test_a_metric_that_is_not_logged_is_named_with_those_that_are(metric: str, a
     with pytest.raises(UnknownMetric) as caught:
         fit(TrialReporter(0, metric, Sent(), time_axis=axis), 1)
     assert "it logs: val/loss" in caught.value.remedy
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_member_tells_of_a_rung_once_its_checkpoint_there_is_kept(tmp_path: Path):
+    told: list[Any] = []
+    rungs = [2.0, 4.0]
+
+    def keep(reached: Sequence[float]) -> None:
+        content = torch.load(tmp_path / "latest.ckpt", weights_only=True)
+        told.append(("kept", *reached, content["epoch"]))
+
+    def report(message: dict[str, Any]) -> None:
+        told.append([r["epoch"] for r in message["reports"]])
+
+    reporter = TrialReporter(0, "val/loss", report, rungs, keep_rungs=keep)
+    fit(reporter, 5, Checkpoints(tmp_path, "val/loss"))
+    assert told == [("kept", 2.0, 1), [1, 2], ("kept", 4.0, 3), [3, 4]]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_member_that_died_between_checkpoint_and_report_keeps_and_tells_it_again(tmp_path: Path):
+    class Died(Exception):
+        pass
+
+    def die(reached: Sequence[float]) -> None:
+        raise Died
+
+    first = TrialReporter(0, "val/loss", Sent(), [2.0], keep_rungs=die)
+    with pytest.raises(Died):
+        fit(first, 4, Checkpoints(tmp_path, "val/loss"))
+    kept: list[float] = []
+    sent = Sent(stop_after=1)
+    again = TrialReporter(0, "val/loss", sent, [2.0], keep_rungs=kept.extend)
+    state = torch.load(tmp_path / "latest.ckpt", weights_only=True)["callbacks"]["TrialReporter"]
+    again.load_state_dict(state)
+    fit(again, 4)
+    assert kept == [2.0]
+    assert sent.epochs == [[1, 2]]
+    assert again.is_stopped
+
+
+@pytest.mark.parametrize("watches", [True, False])
+@pytest.mark.filterwarnings("ignore")
+def test_a_loss_that_is_no_number_is_told_at_its_step(watches: bool):
+    sent = Sent(stop_after=1 if watches else None)
+    reporter = TrialReporter(0, "val/loss", sent, watches_loss=watches)
+    trainer = fit(reporter, 3, mishap="nan")
+    if watches:
+        assert [m["diverged"] for m in sent.messages] == [{"epoch": 2, "step": 6}]
+        assert trainer.global_step == 6
+    else:
+        assert trainer.global_step == 12
+        assert not any("diverged" in m for m in sent.messages)
+
+
+def test_on_an_accelerator_a_loss_is_read_one_step_later():
+    watch = LossWatch()
+    assert not watch.is_lost({"loss": torch.tensor(1.0)})
+    assert watch.is_lost({"loss": torch.tensor(math.nan)})
+    assert watch.is_lost(torch.tensor(-math.inf))
+    assert not watch.is_lost(None)
+
+    class OnDevice(torch.Tensor):  # meta tensors have no values to read
+        device = torch.device("cuda")
+
+    late = LossWatch()
+    losses = [torch.tensor(x).as_subclass(OnDevice) for x in (1.0, math.nan, 1.0)]
+    assert [late.is_lost({"loss": loss}) for loss in losses] == [False, False, True]

@@ -11,7 +11,7 @@ import pytest
 from mlflow import MlflowClient
 from paceline.platform.errors import RunError, UserError
 from paceline.platform.tracking.store import Store
-from paceline.tuning import monitor
+from paceline.tuning import hangs
 from paceline.tuning.result import SweepResult
 from paceline.tuning.show import show
 
@@ -151,7 +151,7 @@ def test_the_state_names_what_test_and_predict_need(digits: SweepResult, module_
 
 def test_a_failing_trial_is_recorded_and_the_sweep_goes_on(recipe: Path):
     space = {"model.mishap": {"grid": ["none", "raise", "diverge", "die"]}}
-    result = sweep_fragile(recipe, space)
+    result = sweep_fragile(recipe, space, launch__max_failures=0)
     raised, died = result.rows.by_number[1], result.rows.by_number[3]
     by_mishap = {row.values["model.mishap"]: row for row in result.rows}
     assert {name: row.status for name, row in by_mishap.items()} == {
@@ -174,7 +174,7 @@ def test_a_failing_trial_is_recorded_and_the_sweep_goes_on(recipe: Path):
 def test_a_trial_that_hangs_or_finds_the_disk_full_fails_alone(
     recipe: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(monitor, "HANG_GRACE_S", 2.0)
+    monkeypatch.setattr(hangs, "GRACE_S", 2.0)
     space = {"model.mishap": {"grid": ["hang", "full", "none"]}}
     result = sweep_fragile(recipe, space, sweep__trial_time_s=4)
     hung, full, fine = result.rows

@@ -101,3 +101,19 @@ def test_seconds_are_told_as_people_say_them(seconds, text):
 )
 def test_values_are_short(value, text):
     assert format_value(value) == text
+
+
+def test_a_population_s_table_says_whom_a_member_copied():
+    rows = Rows("loss", "min")
+    for number in range(2):
+        rows.apply({"event": "begin", "number": number, "values": {"lr": 0.1}, "time": 0.0})
+        told = {"epoch": 2, "step": 2, "metrics": {"loss": 0.1 + number}}
+        rows.apply({"event": "report", "number": number, "time": 0.0, **told})
+    verdict = {"rule": "pbt", "rung": 2.0, "value": 1.1, "cutoff": 0.1, "rank": 2, "of": 2}
+    verdict |= {"stops": False, "donor": 0, "values": {"lr": 0.08}}
+    assert "copied" not in text_of(trials_table(rows))
+    rows.apply({"event": "verdict", "number": 1, "time": 0.0, **verdict})
+    text = text_of(trials_table(rows))
+    assert "copied" in text
+    assert "000 @2" in text
+    assert "0.08" in text

@@ -107,7 +107,7 @@ def _best_values(sweep: Sweep, values: dict[str, Any]) -> dict[str, Any]:
 def _assigned(row: TrialRow, values: dict[str, Any]) -> dict[str, Any]:
     changed = copy.deepcopy(values)
     space = read_space((values.get("sweep") or {}).get("space") or {}, values)
-    for key, value in space.assignments(row.values).items():
+    for key, value in space.assignments(row.best_values or row.values).items():
         try:
             set_key(changed, key, value)
         except UserError:  # the class's default is a list that the file does not spell out

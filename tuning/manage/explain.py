@@ -10,10 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..rows import Report, Rows, TrialRow
+from ..rows import Copy, Report, Rows, TrialRow
 from ..stopping.judge import Judge
 from ..stopping.verdict import Verdict
-from ..table import format_seconds
+from ..table import format_seconds, format_value
+from ..trial_ends import told_divergence
 from .found import by_score
 
 
@@ -44,14 +45,15 @@ def explain(row: TrialRow, rows: Rows, judge: Judge, *, is_driven: bool = True) 
     """
     if not is_driven and row.status in ("running", "pending"):
         outcome, (text, facts) = "interrupted", _interrupted(row, rows)
-    elif row.status == "running":
+    elif row.status == "running" or (row.is_paused and judge.waits_for(row.number) is not None):
         waits_for = judge.waits_for(row.number)
         outcome = "running" if waits_for is None else "waiting"
         text, facts = _running(row, rows, judge, waits_for)
     else:
         outcome = _outcome(row)
         text, facts = _TELLERS[outcome](row, rows)
-    return Explanation(outcome, f"Trial {row.trial_id} {text}".rstrip(), {**_facts(row), **facts})
+    text = " ".join([f"Trial {row.trial_id} {text}".rstrip(), *_lives(row)])
+    return Explanation(outcome, text, {**_facts(row), **facts})
 
 
 def _outcome(row: TrialRow) -> str:
@@ -59,7 +61,7 @@ def _outcome(row: TrialRow) -> str:
     if row.status != "finished":
         return row.status
     if row.stop_reason == "early_stopped":
-        return "stopped" if row.diverged_since is None else "diverged"
+        return "diverged" if told_divergence(row) else "stopped"
     return row.stop_reason if row.stop_reason in _TELLERS else "completed"
 
 
@@ -72,11 +74,37 @@ def _facts(row: TrialRow) -> dict[str, Any]:
         "score": row.score,
         "best_epoch": row.best_epoch,
         "attempts": row.attempt,
+        "failures": row.failures,
         "seconds": round(row.seconds, 3),
         "verdicts": [verdict.as_dict() for verdict in row.verdicts],
+        "copies": [_copy_as_dict(copy) for copy in row.copies],
         "detail": row.detail,
         "error": row.error,
     }
+
+
+def _copy_as_dict(copy: Copy) -> dict[str, Any]:
+    changed = {name: list(pair) for name, pair in copy.changes.items()}
+    place = {"rung": copy.rung, "epoch": copy.epoch, "step": copy.step}
+    return {**place, "donor": f"{copy.donor:03d}", "changed": changed}
+
+
+def _lives(row: TrialRow) -> list[str]:
+    """What it went through on its way: copies of others, and deaths of its process."""
+    told = []
+    for copy in row.copies:
+        changes = ", ".join(
+            f"{name} {format_value(old)} -> {format_value(new)}"
+            for name, (old, new) in copy.changes.items()
+        )
+        told.append(
+            f"At rung {copy.rung:g} it went on as a copy of trial {copy.donor:03d} "
+            f"(epoch {copy.epoch}, step {copy.step}), with {changes or 'nothing changed'}."
+        )
+    if row.failures:
+        times = "once" if row.failures == 1 else f"{row.failures} times"
+        told.append(f"Its process died {times} and it went on; the last cause: {row.last_failure}")
+    return told
 
 
 Told = tuple[str, dict[str, Any]]
@@ -117,8 +145,12 @@ def _judged(verdict: Verdict, rows: Rows) -> str:
 
 def _diverged(row: TrialRow, rows: Rows) -> Told:
     first = row.diverged_since
-    if first is None:  # it was found in between two validations
-        return f"diverged: {row.detail or row.error or 'its loss became no finite number'}.", {}
+    if row.diverged_at is not None:  # it was found in between two validations
+        epoch, step = row.diverged_at
+        text = f"diverged: {told_divergence(row)}. {_best(row, rows)}"
+        return text, {"diverged_epoch": epoch, "diverged_step": step}
+    if first is None:
+        return f"diverged: {row.detail or 'its loss became no finite number'}.", {}
     text = (
         f"diverged: its {rows.metric} was no finite number from epoch {first.epoch} on "
         f"(step {first.step}). {_best(row, rows)}"
@@ -172,6 +204,13 @@ _TELLERS: dict[str, Callable[[TrialRow, Rows], Told]] = {
 def _running(row: TrialRow, rows: Rows, judge: Judge, waits_for: int | None) -> Told:
     last = row.history[-1] if row.history else None
     facts: dict[str, Any] = {"last_score": last and last.score, "waits_for": None}
+    if waits_for is not None and judge.leaves_at_rungs:
+        rung = judge.open_rung(row.number)
+        facts |= {"rung": rung, "waits_for": f"{waits_for:03d}"}
+        return (
+            f"waits at rung {rung:g} for trial {waits_for:03d} and whoever else is behind: the "
+            "members of the population are compared there all at once."
+        ), facts
     if waits_for is not None:
         rung, other = judge.open_rung(row.number), rows.by_number[waits_for]
         facts |= {"rung": rung, "waits_for": other.trial_id}

@@ -6,6 +6,8 @@ from typing import Any
 
 from ...platform.configuration.keys import get_key
 from ...platform.configuration.options import Sweep as Options
+from ..population.judge import make_judge
+from ..population.rule import bare_rule
 from ..stopping.judge import Judge
 from ..stopping.rules import make_rule
 from ..trial_folder import LOG, folder_of
@@ -25,7 +27,11 @@ def judge_of(sweep: Sweep) -> Judge:
     limit = get_key(values, "trainer.max_epochs")
     horizon = sweep.header.get("horizon", known.get("horizon") or limit)
     options = Options(**{**known, "metric": sweep.rows.metric, "mode": sweep.rows.mode})
-    return Judge(make_rule(options, horizon), sweep.rows, in_order=options.in_order)
+    if options.scheduler == "pbt":
+        rule = bare_rule(options, horizon, size=options.trials)
+    else:
+        rule = make_rule(options, horizon)
+    return make_judge(rule, sweep.rows, in_order=options.in_order)
 
 
 def why(name: str, trial: str, storage: str | None = None) -> tuple[dict[str, Any], str]:

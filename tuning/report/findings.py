@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from .advice import Advice, advise, next_command
 from .importance import Importances, importances
 from .pareto import Point, pareto
+from .population_section import is_population
 from .rungs import RungCount, Saving, rung_counts, rungs_of, saving
 from .sweep_report import SweepReport
 
@@ -36,7 +37,7 @@ class Findings:
 
 def find(report: SweepReport) -> Findings:
     """Work it all out; most of the time goes into the importances."""
-    found = importances(report.rows, report.space)
+    found = _importances(report)
     advice = advise(report, found)
     return Findings(
         report,
@@ -47,3 +48,11 @@ def find(report: SweepReport) -> Findings:
         tuple(rung_counts(report.rows, rungs_of(report.rows, report.rungs))),
         saving(report.rows, report.horizon),
     )
+
+
+def _importances(report: SweepReport) -> Importances:
+    """Which knobs decide; of members that changed them on the way, that cannot be told."""
+    if is_population(report.rows):
+        told = "The members of a population changed their knobs on the way, and copied each other."
+        return Importances((), 0.0, len(report.rows), told)
+    return importances(report.rows, report.space)

@@ -85,5 +85,5 @@ def trial_command(report: SweepReport, row: TrialRow) -> str:
         return ""
     seed = {} if row.seed is None else {"seed_everything": row.seed}
     changes = {k: v for k, v in report.changes.items() if not k.startswith(_NOT_A_RUN_S)}
-    assignments = {**changes, **report.space.assignments(row.values), **seed}
+    assignments = {**changes, **report.space.assignments(row.best_values or row.values), **seed}
     return shlex.join(["paceline", "fit", report.recipe, *assignment_words(assignments)])

@@ -14,6 +14,7 @@ from ..table import format_seconds, format_value
 from .chart_sections import charts_section, front_section, parallel_section, slices_section
 from .findings import Findings
 from .markup import EMPTY, Markup, join, safe_link, tag
+from .population_section import is_population, population_section
 from .ranking import FATES, count_fates
 from .scales import percent
 from .sections import (
@@ -32,11 +33,13 @@ def page(findings: Findings) -> str:
     report = findings.report
     if not len(report.rows):
         return _whole(report, join(_header(report), _headline(findings)))
-    beside = (stopping_card(findings), failures_card(report))
+    stopping = EMPTY if is_population(report.rows) else stopping_card(findings)
+    beside = (stopping, failures_card(report))
     body = join(
         _header(report),
         _headline(findings),
         answer_section(findings),
+        population_section(report),
         charts_section(report),
         parallel_section(report),
         tag("div", importance_card(findings), tag("div", *beside, class_="stack"), class_="pair"),

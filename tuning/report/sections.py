@@ -23,7 +23,7 @@ def answer_section(findings: Findings) -> Markup:
     if row is None:
         told = "No trial has a finite score yet, so there is none."
         return card("The best configuration", tag("p", told))
-    again = trial_command(report, row)
+    again = "" if row.copies else trial_command(report, row)  # which changed on its way
     commands = [command(text) for text in ([again] if again else []) + [*report.commands]]
     link = safe_link(f"trial {row.trial_id}", report.links.get(row.run_id, ""))
     metrics = [
@@ -36,7 +36,11 @@ def answer_section(findings: Findings) -> Markup:
         "The best configuration",
         tag("div", left, right, class_="answer"),
         tag(
-            "p", "Train it again, measure it on the test set, go on with the sweep:", class_="note"
+            "p",
+            "Measure it on the test set:"
+            if row.copies
+            else "Train it again, measure it on the test set, go on with the sweep:",
+            class_="note",
         ),
         *commands,
         told=join("Of ", link, f", at its epoch {row.best_epoch} of {row.epoch}."),
@@ -47,11 +51,11 @@ def _knob_lines(report: SweepReport, row: TrialRow) -> list[Markup]:
     """A line a knob: its value, and where that stands in the knob's range."""
     lines = []
     for name, axis in knob_axes(report.rows, report.space).items():
-        if name not in row.values:
+        if name not in row.best_values:  # those that it had at its best
             continue
-        place = axis.place(row.values[name]) or 0.0
+        place = axis.place(row.best_values[name]) or 0.0
         mark = tag("i", tag("b", style=f"left:{100 * place:.1f}%"), class_="range")
-        value = tag("td", format_value(row.values[name]))
+        value = tag("td", format_value(row.best_values[name]))
         lines.append(tag("tr", tag("th", name), value, tag("td", mark)))
     return lines
 

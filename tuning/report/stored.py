@@ -48,6 +48,7 @@ def stored_report(result: SweepResult, folder: Path) -> SweepReport:
         winner_seeds=len((result.winner or {}).get("seeds", ())),
         recipe=header.get("recipe", ""),
         changes=header.get("changes", {}),
+        go_on=(f"paceline test {result.name}",) if sweep.get("scheduler") == "pbt" else (),
         planned=max((count for count in asked if count), default=None),
     )
 

@@ -7,6 +7,7 @@ import textwrap
 from ..table import format_value
 from .findings import Findings, find
 from .importance import Importances
+from .population_section import is_population, told_population
 from .scales import percent, tick_text
 from .sweep_report import SweepReport
 
@@ -57,8 +58,12 @@ def _importance(found: Importances) -> str:
 
 def _stopping(findings: Findings) -> str:
     """How many trials came to each rung, in a line, and what that saved."""
+    rows, best = findings.report.rows, findings.report.rows.best()
     if not findings.rungs:
         return ""
+    if is_population(rows):
+        line = f"Population: {told_population(rows, best)}" if best else ""
+        return textwrap.fill(line, WIDTH, subsequent_indent="  ")
     words = [f"{rung.reached} to {tick_text(rung.at)}" for rung in findings.rungs]
     line = f"Early stopping: trials that came to {findings.report.time_axis} ... {', '.join(words)}"
     if findings.saving is not None:

@@ -128,7 +128,7 @@ def points_of(rows: Rows, space: Space, count: int) -> list[dict[str, Any]]:
     """
     found: list[dict[str, Any]] = []
     for row in _ranked(rows):
-        point = _fitting(row.values, space)
+        point = _fitting(row.best_values or row.values, space)
         if point and point not in found:
             found.append(point)
     return found[:count]

@@ -39,6 +39,12 @@ def probes(space: Space) -> list[dict[str, Any]]:
     return found
 
 
+def with_needs(space: Space, knob: Knob, value: Any) -> dict[str, Any]:
+    """What to override so that a knob has a value: its own keys, and those that let it exist."""
+    ends = {k.name: k.draws.ends() for k in space.knobs}
+    return space.assignments(_needs(space, knob, ends) | {knob.name: value})
+
+
 def check(space: Space, try_config: Try) -> int:
     """Try every probe; the first refusal is told at the knob that caused it.
 

@@ -27,6 +27,11 @@ class Judge:
     def __init__(self, rule: Rule | None, rows: Rows, *, in_order: bool):
         self.rule, self.rows, self.in_order = rule, rows, in_order
 
+    @property
+    def leaves_at_rungs(self) -> bool:
+        """Whether trials leave their place at each rung, and go on from there later."""
+        return False
+
     def rungs(self, number: int) -> Sequence[float]:
         """Where a trial is judged."""
         return () if self.rule is None else self.rule.rungs(number)

@@ -234,14 +234,14 @@ def _key(value: float, mode: str) -> float:
 
 
 def make_rule(sweep: Sweep, horizon: float | None) -> Rule | None:
-    """The rule that a config asks for; None when nothing is stopped.
+    """The rule that a config asks for; None when nothing is stopped, a population has its own.
 
     Args:
         sweep: The config's section.
         horizon: End of the time axis; None: unknown.
     """
     end, grace = horizon or UNBOUNDED, first_rung(sweep, horizon)
-    if sweep.scheduler == "none" or grace >= end:
+    if sweep.scheduler in ("none", "pbt") or grace >= end:
         return None
     if sweep.scheduler == "median":
         return Median(grace, end, sweep.mode)

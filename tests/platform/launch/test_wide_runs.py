@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -220,3 +221,48 @@ def test_an_interrupted_run_is_saved_just_in_time_and_killed(
     step = read(folder / "latest.ckpt")["global_step"]
     assert points(paceline_home, run, "train/number") == [(n, float(n)) for n in range(step)]
     assert json.loads((folder / "run.json").read_text())["status"] == "killed"
+
+
+@pytest.mark.slow
+def test_from_within_an_actor_each_report_is_answered_and_the_answer_can_be_to_stop(
+    run_command, ray_here, paceline_home: Path, steady: str
+):
+    import ray
+    from paceline.platform.configuration.config import load
+    from paceline.platform.runs import open_store
+
+    flags = {"launch.num_workers": 2, "trainer.max_epochs": 9, "seed_everything": 1}
+    config = load(steady, {key: (value, f"--{key}") for key, value in flags.items()})
+    store = open_store(config)
+    run_id = store.create_run("inside")
+    folder = paceline_home / "runs" / "inside"
+    folder.mkdir(parents=True)
+
+    def trial(data: dict, path: list[str]) -> tuple[dict, list[dict]]:
+        sys.path += path
+        from paceline.platform.configuration.config import Config
+        from paceline.platform.launch.wide import train_wide
+
+        heard: list[dict] = []
+
+        def answer(result: dict) -> str:
+            heard.append(result)
+            return "stop" if len(heard) == 3 else "go_on"
+
+        outcome = train_wide(
+            Config.from_dict(data),
+            store_uri=store.uri,
+            run_id=run_id,
+            folder=folder,
+            on_result=answer,
+            reporter={"class_path": "steady.Teller", "init_args": {"prefix": "epoch"}},
+            has_pictures=False,
+        )
+        return vars(outcome), heard
+
+    path = [str(Path(__file__).parent / "models")]
+    outcome, heard = ray.get(ray.remote(num_cpus=0)(trial).remote(config.to_dict(), path))
+    assert heard == [{"epoch": 0}, {"epoch": 1}, {"epoch": 2}]
+    assert (outcome["epochs"], outcome["stop_reason"]) == (3, "early_stopped")
+    assert outcome["checkpoint"] == str(folder / "best.ckpt")
+    assert store.status(run_id) == "running"  # its end belongs to whoever made it

@@ -32,6 +32,8 @@ class Fragile(LightningModule):
                 os._exit(1)
             if self.mishap == "hang":
                 time.sleep(3600)
+            if self.mishap == "nan" and batch_idx == 1:
+                return self._loss(batch) * float("nan")
             if self.mishap == "full":
                 Path("/dev/full").write_text("a disk without room")
         return self._loss(batch)
