@@ -7,6 +7,8 @@ import traceback
 from collections.abc import Iterable
 from pathlib import Path
 
+TRACEBACK = "traceback.txt"  # in a run's folder: what its code raised
+
 
 class PacelineError(Exception):
     """An error that is told in one message, never as a traceback.
@@ -82,7 +84,7 @@ def failed(error: Exception, folder: Path | None = None) -> PacelineError:
         return error
     remedy = [*getattr(error, "__notes__", [])]
     if folder is not None:
-        log = folder / "traceback.txt"
+        log = folder / TRACEBACK
         log.write_text("".join(traceback.format_exception(error)))
         remedy.append(f"read {log}")
     frames = traceback.extract_tb(error.__traceback__)

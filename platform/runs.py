@@ -183,7 +183,7 @@ def _train(run: Run, built: Built, callbacks: Sequence[Any]) -> Any:
         return train(config, callbacks=[EpochProgress(), *callbacks], built=built, **what)
     from .launch.wide import train_wide
 
-    return train_wide(config, on_attempt=lambda: run.store.reopen(run.run_id), **what)
+    return train_wide(config, on_attempt=lambda _: run.store.reopen(run.run_id), **what)
 
 
 def open_store(config: Config) -> Store:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..platform.configuration.options import Launch
-from ..platform.launch.capacity import Resources, check_fits
+from ..platform.launch.capacity import Resources, check_fits, worker_shape
 
 
 def concurrency(nodes: Sequence[Resources], launch: Launch, limit: int | None = None) -> int:
@@ -21,3 +21,12 @@ def concurrency(nodes: Sequence[Resources], launch: Launch, limit: int | None = 
     """
     num_trials = check_fits(nodes, launch, "trial") // max(1, launch.num_workers)
     return min(num_trials, limit or num_trials)
+
+
+def actor_shape(launch: Launch) -> dict[str, float]:
+    """What the actor of a trial reserves, by Ray's names.
+
+    The workers of a trial that has several reserve their own; their actor only waits for them. Tune
+    wants it to ask for something, and any node has a byte.
+    """
+    return {"memory": 1.0} if launch.has_many_workers else worker_shape(launch)

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 from ..platform.deferred_signals import DeferredSignals
 from ..platform.errors import RunError
 from ..platform.home import write_state
-from ..platform.launch.capacity import worker_shape
 from ..platform.signals import Interrupted
 from ..platform.tracking.record import begin
 from ..platform.training.step_overhead import frozen_heap
+from .capacity import actor_shape
 from .course import Course
 from .driver_log import DriverLog
 from .frame import Frame
@@ -149,7 +149,7 @@ class Driver:
             verbose=0,
         )
         tuner = tune.Tuner(
-            tune.with_resources(trial, worker_shape(self.plan.config.launch)),
+            tune.with_resources(trial, actor_shape(self.plan.config.launch)),
             tune_config=self._tune_config(monitor, scheduler),
             run_config=run_config,
         )
@@ -183,6 +183,7 @@ class Driver:
             watches_loss=config.sweep.nan != "go_on",
             is_population=isinstance(self.plan.rule, PopulationRule),
             has_pictures=config.sweep.pictures == "all",
+            has_many_workers=config.launch.has_many_workers,
         )
 
     def _tune_config(self, monitor: Monitor, scheduler: WaitingScheduler) -> tune.TuneConfig:
@@ -190,7 +191,9 @@ class Driver:
         sweep, width = self.plan.config.sweep, self.course.width
         # Under these limits nothing waits beside the running trials: Tune would run it where
         # resources are left, and each trial that waits has an epoch set aside.
-        is_limited = sweep.max_concurrent or sweep.max_epochs
+        # The actors of trials in several workers take no room, so any number of them would fit.
+        has_many_workers = self.plan.config.launch.has_many_workers
+        is_limited = sweep.max_concurrent or sweep.max_epochs or has_many_workers
         # Actors start side by side, and the next configuration waits when one comes free.
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(width)
         searcher = TrialSearcher(monitor, width if is_limited else None)

@@ -147,6 +147,11 @@ class Monitor:
             head = {"number": number}
             self.journal.write_all([("report", head, report) for report in reports])
             self._tell_best(best)
+        if again := result.get("again"):
+            self.journal.write("again", number, **again)
+            run_id = self.rows.by_number[number].run_id
+            self.background.post(lambda: self.store.reopen(run_id))
+            return "go_on"
         if diverged := result.get("diverged"):
             self.journal.write("diverged", number, **diverged)
         if end := result.get("end"):

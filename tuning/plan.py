@@ -57,12 +57,6 @@ def plan_sweep(config: Config, points: list[dict[str, Any]] | None = None) -> Pl
         UserError: The space, a knob, a value of one, or an option is wrong.
     """
     sweep = config.sweep
-    if config.launch.num_workers != 1:
-        raise UserError(
-            must("launch.num_workers", "1 for the trials of a sweep", config.launch.num_workers),
-            config.where("launch.num_workers"),
-            "leave --workers out; trials run side by side",
-        )
     _check_objectives(config)
     space = read_space(sweep.space, config.resolved).select(sweep.vary)
     if not space.knobs:
@@ -75,7 +69,7 @@ def plan_sweep(config: Config, points: list[dict[str, Any]] | None = None) -> Pl
     if points is None:
         points = [*read_points(sweep.points, space), *_points_like(config, space)]
     proposer = make_proposer(sweep, space, seed, sweep.trials, points=points)
-    time_axis, horizon = time_axis_of(config, training.prepare(config))
+    time_axis, horizon = time_axis_of(config, prepared(config))
     if sweep.scheduler == "pbt":
         rule: Rule | None = make_population(config, space, seed, horizon)
     else:
@@ -89,7 +83,20 @@ def check_values(plan: Plan) -> None:
     Raises:
         UserError: At the knob whose value is refused.
     """
-    check(plan.space, lambda changes: training.prepare(plan.config.override(changes)))
+    check(plan.space, lambda changes: prepared(plan.config.override(changes)))
+
+
+def prepared(config: Config) -> Built:
+    """Check all of a config that can be checked here, wherever its trials will train.
+
+    Raises:
+        UserError: Something is wrong with it.
+    """
+    if not config.launch.has_many_workers:
+        return training.prepare(config)
+    from ..platform.launch.wide import check as check_wide  # Ray Train takes its time to import
+
+    return check_wide(config, None)
 
 
 def time_axis_of(config: Config, built: Built) -> tuple[str, float | None]:

@@ -23,6 +23,7 @@ from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
 from ..platform.errors import UserError, must
+from ..platform.training.agreement import stop
 
 Report = Callable[[dict[str, Any]], None]
 SEND_EVERY_S = 0.5
@@ -101,7 +102,7 @@ class TrialReporter(Callback):
             self._loss = None  # told once; who is to go on is not asked again
         if self.deadline is not None and time.time() > self.deadline:
             self.is_late = True
-            _stop(trainer)
+            stop(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note an epoch's metrics; the check before training is no epoch."""
@@ -170,8 +171,13 @@ class TrialReporter(Callback):
             self.report({"number": self.number, "reports": self.unsent(), **told})
         except SystemExit:  # how Tune says stop; Lightning shall end in its own way
             self.is_stopped = True
-            _stop(trainer)
+            stop(trainer)
         self._sent_at = time.monotonic()
+
+
+def facts_of(model: LightningModule) -> dict[str, float]:
+    """What is known of a trial beside its metrics."""
+    return {"num_parameters": sum(p.numel() for p in model.parameters())}
 
 
 class LossWatch:
@@ -192,10 +198,3 @@ class LossWatch:
         if loss.device.type != "cpu":
             loss, self._last = self._last, loss.detach().clone()
         return loss is not None and not math.isfinite(loss.item())
-
-
-def _stop(trainer: Trainer) -> None:
-    """End the training after this epoch or batch, whatever minimum the config asks for."""
-    trainer.fit_loop.min_epochs = 0
-    trainer.fit_loop.epoch_loop.min_steps = None
-    trainer.should_stop = True

@@ -14,6 +14,7 @@ from ..platform.configuration.config import Config
 from ..platform.deferred_signals import DeferredSignals
 from ..platform.errors import RunError, UserError, must
 from ..platform.home import claim
+from ..platform.launch.storage_probe import check_storage
 from ..platform.runs import open_store
 from ..platform.signals import interruptible
 from ..platform.tracking.store import Store
@@ -112,7 +113,9 @@ def _go_on(past: Past, more: int, command: str, session: RaySession | None) -> S
             rule = f"a search with more than its {plan.proposer.count} configurations"
             raise UserError(must("--trials", rule, config.sweep.search), "--trials")
         check_values(plan)
-        width = concurrency(session.nodes(), config.launch, config.sweep.max_concurrent)
+        nodes = session.nodes()
+        width = concurrency(nodes, config.launch, config.sweep.max_concurrent)
+        check_storage(config, folder, len(nodes))
         store = open_store(_where_it_was(config, past.state)).keep_in(folder)
         with DeferredSignals() as signals:
             run_id = _parent(store, past)

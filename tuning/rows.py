@@ -75,11 +75,8 @@ class Rows:
             if row.verdict_at(verdict.rung) is None:
                 row.verdicts.append(verdict)
                 self._copy(row, verdict)
-        elif kind in ("pause", "crash"):
-            _leave(row, event["time"])
-            row.is_paused = kind == "pause"
-            if kind == "crash":
-                row.failures, row.last_failure = row.failures + 1, event.get("error") or ""
+        elif kind in ("pause", "crash", "again"):
+            _interrupt(row, kind, event)
         elif kind == "end":
             row.status, row.ended_at = event["status"], event["time"]
             row.stop_reason = event.get("stop_reason") or ""
@@ -153,6 +150,18 @@ class Rows:
     def epochs(self) -> int:
         """Epochs done by all trials together."""
         return sum(row.epoch for row in self.by_number.values())
+
+
+def _interrupt(row: TrialRow, kind: str, event: Mapping[str, Any]) -> None:
+    """A trial does not run, at a rung or because its process died; or its workers began again."""
+    error = event.get("error") or ""
+    if kind == "crash" or (kind == "again" and error):
+        row.failures, row.last_failure = row.failures + 1, error
+    if kind == "again":
+        row.attempt += 1
+        return
+    _leave(row, event["time"])
+    row.is_paused = kind == "pause"
 
 
 def _leave(row: TrialRow, moment: float) -> None:

@@ -11,6 +11,7 @@ from ..platform.configuration.config import Config
 from ..platform.configuration.keys import get_key
 from ..platform.deferred_signals import DeferredSignals
 from ..platform.home import claim, free_name, home, write_atomic, write_state
+from ..platform.launch.storage_probe import check_storage
 from ..platform.runs import open_store
 from ..platform.signals import interruptible
 from ..platform.tracking.uri import resolve_uri
@@ -57,7 +58,9 @@ def run_sweep(
         session = RaySession(config.launch.address, after=session)
     with claim(name, config.launch.storage) as folder, interruptible(), session:
         check_values(plan)
-        width = concurrency(session.nodes(), config.launch, config.sweep.max_concurrent)
+        nodes = session.nodes()
+        width = concurrency(nodes, config.launch, config.sweep.max_concurrent)
+        check_storage(config, folder, len(nodes))
         store = open_store(config).keep_in(folder)
         with DeferredSignals() as signals:
             uid = secrets.token_hex(8)

@@ -18,23 +18,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..platform.catalog import entries
 from ..platform.configuration.config import Config
 from ..platform.configuration.keys import CLASS_SECTIONS, get_key, short_key
-from ..platform.errors import PacelineError
-from ..platform.launch.recorded import train
-from ..platform.training.checkpoint_file import newest_whole
-from ..platform.training.fitting import prepare
+from ..platform.errors import TRACEBACK, PacelineError
 from . import ray_settings as ray_settings
+from .one_process import OneProcess
 from .population.copies import become_copy
-from .population.knob_curves import KnobCurves
 from .population.rung_files import keep
-from .reporter import Report, TrialReporter, UnknownMetric
+from .reporter import Report
 from .trial_folder import folder_of, logged, only_writer, remove_leftovers
 
 from ray.train._internal.session import get_session  # isort: skip - after `ray_settings`
+
+if TYPE_CHECKING:
+    from .many_workers import ManyWorkers
 
 logger = logging.getLogger("paceline.tuning")
 END_S = 60.0  # what a stopped trial may take to write what it has
@@ -58,6 +58,7 @@ class TrialPlan:
         watches_loss: Whether a training loss that is no finite number is told at once.
         is_population: Whether trials copy each other at their rungs.
         has_pictures: Whether each trial that runs to its end draws its pictures.
+        has_many_workers: Whether a trial trains in workers of its own.
     """
 
     name: str
@@ -73,6 +74,7 @@ class TrialPlan:
     watches_loss: bool = False
     is_population: bool = False
     has_pictures: bool = False
+    has_many_workers: bool = False
 
     def ends_at(self, spent: float) -> float | None:
         """Unix time at which a trial that begins now ends, after `spent` seconds before."""
@@ -98,22 +100,33 @@ def run_trial(suggestion: dict[str, Any], plan: TrialPlan, report: Report) -> No
     folder = folder_of(Path(plan.folder), number)
     _outlive_the_stop()
     sys.path += [place for place in plan.path if place not in sys.path]
-    reporter = TrialReporter(
-        number,
-        plan.metric,
-        report,
-        suggestion["rungs"],
-        plan.time_axis,
-        plan.ends_at(suggestion["spent"]),
-        is_exact=plan.is_exact,
-        watches_loss=plan.watches_loss,
-        keep_rungs=partial(keep, folder) if plan.is_population else None,
-    )
+    training = _training(suggestion, plan, report, folder)
     with only_writer(folder), logged(folder, suggestion["attempt"]):
-        end = _end_of(suggestion, plan, reporter, folder)
-    if reporter.is_stopped:
+        end = _end_of(suggestion, plan, training, folder)
+    if training.is_stopped:
         sys.exit(0)  # nobody waits for another report of this trial
-    report({"number": number, "reports": reporter.unsent(), "end": end})
+    report({"number": number, "reports": training.unsent(), "end": end})
+
+
+def _training(
+    suggestion: Mapping[str, Any], plan: TrialPlan, report: Report, folder: Path
+) -> OneProcess | ManyWorkers:
+    """What trains the trial: this process, or workers of its own."""
+    arguments = {
+        "number": suggestion["number"],
+        "metric": plan.metric,
+        "rungs": suggestion["rungs"],
+        "time_axis": plan.time_axis,
+        "deadline": plan.ends_at(suggestion["spent"]),
+        "is_exact": plan.is_exact,
+        "watches_loss": plan.watches_loss,
+        "keep_rungs": partial(keep, folder) if plan.is_population else None,
+    }
+    if not plan.has_many_workers:
+        return OneProcess(report, arguments, plan.has_pictures)
+    from .many_workers import ManyWorkers  # Ray Train takes its time to import
+
+    return ManyWorkers(report, arguments, plan.has_pictures)
 
 
 def _outlive_the_stop() -> None:
@@ -130,31 +143,37 @@ def _outlive_the_stop() -> None:
 
 
 def _end_of(
-    suggestion: Mapping[str, Any], plan: TrialPlan, reporter: TrialReporter, folder: Path
+    suggestion: Mapping[str, Any],
+    plan: TrialPlan,
+    training: OneProcess | ManyWorkers,
+    folder: Path,
 ) -> dict[str, Any]:
     """How a trial ended, an exception of the model's included."""
     try:
-        return _train(suggestion, plan, reporter, folder)
+        return _train(suggestion, plan, training, folder)
     except Exception as error:
-        end = _failure(error)
+        end = {"status": "failed", "error": _told(error, folder), "fatal": training.fatal}
         remove_leftovers(folder)
         logger.warning("Run %s failed: %s", suggestion["run_id"], end["error"])
         return end
 
 
-def _failure(error: Exception) -> dict[str, Any]:
-    """The end of a trial that raised; what every trial would raise ends the sweep."""
+def _told(error: Exception, folder: Path) -> str:
+    """The traceback of what a trial raised; its last line names the exception."""
     line = str(error).strip().partition("\n")[0]
     if not isinstance(error, PacelineError):
         line = f"{type(error).__name__}: {line}".removesuffix(": ")
-    trace = "".join(traceback.format_exception(error)).rstrip()
-    text = trace if trace.endswith(line) else f"{trace}\n{line}"  # the last line names it
-    fatal = error.as_dict() if isinstance(error, UnknownMetric) else None
-    return {"status": "failed", "error": text, "fatal": fatal}
+    theirs = folder / TRACEBACK  # a worker's own, which is nearer to the cause
+    trace = theirs.read_text() if theirs.exists() else "".join(traceback.format_exception(error))
+    trace = trace.rstrip()
+    return trace if trace.endswith(line) else f"{trace}\n{line}"
 
 
 def _train(
-    suggestion: Mapping[str, Any], plan: TrialPlan, reporter: TrialReporter, folder: Path
+    suggestion: Mapping[str, Any],
+    plan: TrialPlan,
+    training: OneProcess | ManyWorkers,
+    folder: Path,
 ) -> dict[str, Any]:
     if plan.deadline is not None and time.time() > plan.deadline:
         return {"status": "killed", "stop_reason": "budget", "detail": "the sweep's time was up"}
@@ -162,33 +181,22 @@ def _train(
     config = base.override(suggestion["assignments"])
     if copy := suggestion["copy"]:
         donor = folder_of(Path(plan.folder), copy["donor"])
-        become_copy(config, copy, folder, donor, reporter.state_key)
-    curves = KnobCurves(suggestion["curves"], suggestion["step_offset"])
-    # A process that died may have left a checkpoint before the journal knew that it had begun.
-    checkpoint = newest_whole(folder)
-    built = prepare(config, ckpt_path=checkpoint)
-    outcome = train(
+        become_copy(config, copy, folder, donor, training.state_key)
+    curves = {name: suggestion[name] for name in ("curves", "step_offset")}
+    stop_reason = training.train(
         config,
+        curves=curves if plan.is_population else None,
         store_uri=plan.store_uri,
         run_id=suggestion["run_id"],
         folder=folder,
-        callbacks=[reporter, *([curves] if plan.is_population else [])],
-        built=built,
         name=f"{plan.name}-{suggestion['number']:03d}",
         command=command_of(base, suggestion["assignments"]),
-        ckpt_path=checkpoint,
         is_again=suggestion["is_again"],
-        wants_pictures=lambda: plan.has_pictures and not reporter.is_stopped,
     )
-    end = {"status": "finished", "stop_reason": outcome.stop_reason, "facts": _facts(built.model)}
-    if reporter.is_late:
+    end = {"status": "finished", "stop_reason": stop_reason, "facts": training.facts}
+    if training.is_late:
         end |= {"stop_reason": "budget", "detail": "its time was up"}
     return end
-
-
-def _facts(model: Any) -> dict[str, float]:
-    """What is known of a trial beside its metrics."""
-    return {"num_parameters": sum(p.numel() for p in model.parameters())}
 
 
 def command_of(config: Config, assignments: Mapping[str, Any]) -> str:

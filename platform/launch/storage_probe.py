@@ -9,13 +9,34 @@ import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..configuration.config import Config
 from ..errors import UserError, must
+from ..home import home
+from ..tracking.uri import resolve_uri, sqlite_path
 from . import ray_settings as ray_settings
 
 import ray  # isort: skip - after `ray_settings`
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # isort: skip
 
 TIMEOUT_S = 60.0
+
+
+def check_storage(config: Config, folder: Path, num_nodes: int) -> None:
+    """Refuse a place for a run's or a sweep's files that not every node of the cluster has.
+
+    Args:
+        config: Its config.
+        folder: Its folder, which exists here.
+        num_nodes: How many nodes the cluster has.
+
+    Raises:
+        UserError: As `check_relative` and `probe`.
+    """
+    check_relative(config.launch.storage, num_nodes)
+    store = sqlite_path(resolve_uri(config.tracking.uri, home()))
+    if store is not None:
+        store.parent.mkdir(parents=True, exist_ok=True)
+    probe([folder, *([store.parent] if store else [])])
 
 
 def check_relative(storage: str | None, num_nodes: int) -> None:

@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from ..configuration.config import Config
-from ..home import home
-from ..tracking.uri import resolve_uri, sqlite_path
 from ..training.building import Built
 from ..training.fitting import prepare
 from ..training.many_processes import check_strategy
 from .capacity import check_fits
+from .failures import Failure
 from .ray_session import RaySession
-from .storage_probe import check_relative, probe
+from .storage_probe import check_storage
 from .worker import WorkerPlan
 from .workers import Driver, WorkersOutcome
 
@@ -41,11 +40,7 @@ def cluster_for(config: Config, folder: Path) -> Iterator[RaySession]:
     with RaySession(config.launch.address) as session:
         nodes = session.nodes()
         check_fits(nodes, config.launch)
-        check_relative(config.launch.storage, len(nodes))
-        store = sqlite_path(resolve_uri(config.tracking.uri, home()))
-        if store is not None:
-            store.parent.mkdir(parents=True, exist_ok=True)
-        probe([folder, *([store.parent] if store else [])])
+        check_storage(config, folder, len(nodes))
         yield session
 
 
@@ -76,7 +71,7 @@ def train_wide(
     store_uri: str,
     run_id: str,
     folder: Path,
-    on_attempt: Callable[[], object] = lambda: None,
+    on_attempt: Callable[[Failure | None], object] = lambda failure: None,
     on_result: Callable[[dict[str, Any]], Any] = lambda result: None,
     **more: Any,
 ) -> WorkersOutcome:

@@ -12,7 +12,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -69,6 +69,7 @@ class WorkerPlan:
         node_names: Node's id -> name under which its load is recorded where there are several.
         reporter: `{class_path, init_args}` of a callback for rank 0 that takes `report` beside its
             arguments: a function that sends a dict to the driver and waits for its answer.
+        rank_0_callbacks: `{class_path, init_args}` of further callbacks for rank 0.
     """
 
     config: dict[str, Any]
@@ -87,6 +88,7 @@ class WorkerPlan:
     is_again: bool = False
     node_names: Mapping[str, str] = field(default_factory=dict)
     reporter: Mapping[str, Any] | None = None
+    rank_0_callbacks: Sequence[Mapping[str, Any]] = ()
 
 
 def run_worker(data: dict[str, Any]) -> dict[str, Any]:
@@ -150,9 +152,9 @@ def _lead(
     controller = get_train_context().controller_actor
     logging.getLogger("paceline").addHandler(NotedWarnings(controller))
     callbacks: list[Callback] = [EpochProgress(NotedScreen(controller))]
+    callbacks += [_made(callback) for callback in plan.rank_0_callbacks]
     if plan.reporter is not None:
-        kind = load_class(plan.reporter["class_path"], "reporter")
-        callbacks.append(kind(**plan.reporter["init_args"], report=partial(_report, controller)))
+        callbacks.append(_made(plan.reporter, report=partial(_report, controller)))
     return train(
         config,
         store_uri=plan.store_uri,
@@ -170,6 +172,11 @@ def _lead(
         wants_pictures=lambda: plan.has_pictures,
         node=_node_name(plan),
     )
+
+
+def _made(described: Mapping[str, Any], **more: Any) -> Callback:
+    """A callback out of its class's path and its arguments."""
+    return load_class(described["class_path"], "callback")(**described["init_args"], **more)
 
 
 def _report(controller: Any, result: dict[str, Any]) -> None:

@@ -19,7 +19,7 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Callback
 
 from ..progress import Screen
-from ..training.agreement import leave_now, told_to_leave
+from ..training.agreement import leave_now, stop_now, told_to_leave, told_to_stop
 from . import ray_settings as ray_settings
 
 from ray import train as ray_train  # isort: skip - after `ray_settings`
@@ -33,6 +33,12 @@ class WorkerReport(Callback):
     def __init__(self):
         self._validations: list[dict[str, Any]] = []
         self._reported_at = 0.0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Agree on whether there is anything left to train."""
+        (stops,) = _as_rank_0(trainer, _wants_to_stop(trainer))
+        if stops:
+            stop_now(trainer)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -49,13 +55,11 @@ class WorkerReport(Callback):
         place = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step}
         self._validations.append(place | metrics)
         is_due = time.monotonic() - self._reported_at > EVERY_S
-        is_due, stops = _as_rank_0(trainer, is_due, trainer.should_stop)
+        is_due, stops = _as_rank_0(trainer, is_due, _wants_to_stop(trainer))
         if is_due:
             self._report()
         if stops:
-            trainer.should_stop = True
-            trainer.fit_loop.min_epochs = 0
-            trainer.fit_loop.epoch_loop.min_steps = None
+            stop_now(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Report what is left; all workers have as much of it."""
@@ -66,6 +70,10 @@ class WorkerReport(Callback):
         latest = self._validations[-1]
         ray_train.report({**latest, "validations": self._validations})
         self._validations, self._reported_at = [], time.monotonic()
+
+
+def _wants_to_stop(trainer: Trainer) -> bool:
+    return trainer.should_stop or told_to_stop.is_set()
 
 
 def _as_rank_0(trainer: Trainer, *answers: bool) -> list[bool]:

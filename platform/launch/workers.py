@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ..configuration.options import Launch
-from ..errors import PacelineError, RunError
+from ..errors import TRACEBACK, PacelineError, RunError
 from ..progress import Screen
 from .capacity import num_slots
 from .failures import Failure, failure_of, is_tried_again
@@ -62,14 +62,15 @@ class Driver:
         plan: What the workers get.
         launch: How many of which shape, and how many failures they may have.
         screen: Where progress is shown.
-        on_attempt: Called before each attempt but the first.
+        on_attempt: Called before each attempt but the first, with what made it necessary; None:
+            the workers had to leave their nodes.
         on_result: Answers what the plan's `reporter` sends; `stop` ends the run.
     """
 
     plan: WorkerPlan
     launch: Launch
     screen: Screen = field(default_factory=Screen)
-    on_attempt: Callable[[], object] = lambda: None
+    on_attempt: Callable[[Failure | None], object] = lambda failure: None
     on_result: Callable[[dict[str, Any]], Any] = lambda result: None
 
     def run(self) -> WorkersOutcome:
@@ -92,7 +93,7 @@ class Driver:
             else:
                 self.screen.say("The workers had to leave. Going on where they were.")
             self.plan = replace(self.plan, is_again=True)
-            self.on_attempt()
+            self.on_attempt(end)
 
     def _attempt(self) -> WorkersOutcome | Failure | None:
         """One attempt: how it ended; None when the workers were told to leave, not by us."""
@@ -120,7 +121,7 @@ class Driver:
 
     def _kept(self, failure: Failure) -> PacelineError:
         """The error to tell; a worker's traceback goes to a file in the run's folder."""
-        error, log = failure.error, Path(self.plan.folder, "traceback.txt")
+        error, log = failure.error, Path(self.plan.folder, TRACEBACK)
         if failure.trace:
             with contextlib.suppress(OSError):
                 log.write_text(failure.trace)

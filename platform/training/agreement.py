@@ -1,4 +1,7 @@
-"""All processes of a run agree, now and then, whether one of them was told to stop.
+"""All processes of a run agree, now and then, whether one of them was told to leave or to stop.
+
+To leave is to save where the training stands and to end; to stop is what early stopping does: the
+epoch's last validation is made, and the run has ended by itself.
 
 Lightning broadcasts at each batch whether rank 0 has received SIGTERM, and waits for the answer.
 Here any rank may have been told; they ask each other about twice a second, in one small all-reduce.
@@ -30,6 +33,8 @@ MOST_BATCHES = 1000
 
 # Set by whoever wants this process's run to leave in order, a signal handler for instance.
 told_to_leave = threading.Event()
+# Set where a callback that one process alone has wants the training to stop.
+told_to_stop = threading.Event()
 
 
 def batches_until_next(seconds_per_batch: float) -> int:
@@ -44,22 +49,23 @@ class Agreement:
         self._num_batches, self._next = -1, 1  # the first batch is timed, not asked about
         self._asked_at = 0.0
 
-    def is_leaving(self, trainer: Trainer) -> bool:
-        """Whether any process was told to stop; the same in all of them, asked once a batch."""
+    def asked(self, trainer: Trainer) -> tuple[bool, bool]:
+        """Whether any process was told to leave, and to stop; the same in all, once a batch."""
         self._num_batches += 1
         if self._num_batches == 0:
             self._asked_at = time.monotonic()
         if self._num_batches < self._next:
-            return False
+            return False, False
         now = time.monotonic()
         is_told = trainer.received_sigterm or told_to_leave.is_set()
         seconds = (now - self._asked_at) / self._num_batches
-        question = torch.tensor([float(is_told), seconds], device=trainer.strategy.root_device)
+        told = [float(is_told), float(told_to_stop.is_set()), seconds]
+        question = torch.tensor(told, device=trainer.strategy.root_device)
         dist.all_reduce(question, dist.ReduceOp.MAX)
-        answer, seconds = question.tolist()
+        leaves, stops, seconds = question.tolist()
         self._num_batches, self._next = 0, batches_until_next(seconds)
         self._asked_at = time.monotonic()
-        return answer > 0
+        return leaves > 0, stops > 0
 
 
 @contextlib.contextmanager
@@ -73,6 +79,7 @@ def leaving_together() -> Iterator[None]:
             yield
         finally:
             told_to_leave.clear()
+            told_to_stop.clear()
 
 
 def _leave_together(loop: _TrainingEpochLoop) -> None:
@@ -82,8 +89,11 @@ def _leave_together(loop: _TrainingEpochLoop) -> None:
         SIGTERMException: The run ends here, in all processes; what it has is in `latest.ckpt`.
     """
     agreement = loop.__dict__.setdefault("paceline_agreement", Agreement())
-    if agreement.is_leaving(loop.trainer):
+    leaves, stops = agreement.asked(loop.trainer)
+    if leaves:
         leave_now(loop.trainer)
+    if stops:
+        stop_now(loop.trainer)
 
 
 def leave_now(trainer: Trainer) -> NoReturn:
@@ -96,6 +106,21 @@ def leave_now(trainer: Trainer) -> NoReturn:
         if isinstance(callback, Checkpoints):
             callback.save_latest(trainer)
     raise SIGTERMException
+
+
+def stop(trainer: Trainer) -> None:
+    """Let the training stop, at once or where all processes have agreed on it."""
+    if trainer.world_size > 1:
+        told_to_stop.set()
+    else:
+        stop_now(trainer)
+
+
+def stop_now(trainer: Trainer) -> None:
+    """Stop behind this batch or epoch, whatever minimum the config asks for; in all processes."""
+    trainer.fit_loop.min_epochs = 0
+    trainer.fit_loop.epoch_loop.min_steps = None
+    trainer.should_stop = True
 
 
 def _note_sigterm(connector: _SignalConnector, signum: int, frame: FrameType | None) -> None:

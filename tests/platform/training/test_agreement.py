@@ -20,6 +20,7 @@ from paceline.platform.training.agreement import (
     MOST_BATCHES,
     batches_until_next,
     leaving_together,
+    stop,
     told_to_leave,
 )
 from paceline.platform.training.checkpoints import Checkpoints
@@ -75,6 +76,8 @@ class Counts(Callback):
             self.counts.clear()
         if batch_idx == TOLD_AT and trainer.global_rank == 1 and "told" in sys.argv:
             told_to_leave.set()
+        if batch_idx == TOLD_AT and trainer.global_rank == 1 and "stop" in sys.argv:
+            stop(trainer)
         self.left_at = batch_idx
 
 
@@ -153,6 +156,12 @@ def test_all_leave_at_the_same_batch_whichever_was_told(tmp_path: Path):
     assert first["left_at"] == second["left_at"] >= TOLD_AT
     saved = torch.load(tmp_path / "latest.ckpt", weights_only=True)
     assert saved["global_step"] == first["left_at"] + 1
+
+
+def test_all_stop_at_the_same_batch_where_one_of_them_wants_to(tmp_path: Path):
+    first, second = run_two(tmp_path, "stop")
+    assert not first["has_left"]
+    assert TOLD_AT <= first["left_at"] == second["left_at"] < NUM_BATCHES - 1
 
 
 if __name__ == "__main__":
