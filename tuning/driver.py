@@ -10,6 +10,7 @@ import functools
 import gc
 import math
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -35,7 +36,7 @@ from .ray_session import RaySession, quiet_ray
 from .result import SweepResult, describe_best
 from .searcher import TrialSearcher
 from .table import LiveTable
-from .trial_folder import folder_of
+from .trial_folder import TRAIN_FILES, folder_of
 from .tune_adapter import AnswerStopper, Events, WaitingScheduler, in_any_process
 from .winner import draw_best, keep_config, train_winner
 
@@ -138,7 +139,9 @@ class Driver:
             run_trial(suggestion, shared, tune.report)
 
         stopper = AnswerStopper(monitor)
-        num_kept = self.course.width if monitor.judge.leaves_at_rungs else 0
+        # Where none is asked to wait for a place, an actor would end between two trials.
+        is_kept = monitor.judge.leaves_at_rungs or self.plan.config.launch.has_many_workers
+        num_kept = self.course.width if is_kept else 0
         scheduler = WaitingScheduler(stopper, num_kept)
         events = Events(monitor, scheduler, turn)
         run_config = tune.RunConfig(
@@ -237,6 +240,8 @@ class Driver:
             keep_config(self.course, best)
         monitor.background.post(functools.partial(self._finish_parent, status, error))
         monitor.close()
+        for left in (self.course.folder / "trials").glob(f"{TRAIN_FILES}*"):
+            shutil.rmtree(left, ignore_errors=True)
         result = self.result(status)
         self.write_state(result)
         self.plots = result.plots = publish_report(self.course, result)

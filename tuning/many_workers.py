@@ -7,6 +7,7 @@ the answer comes back the same way.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from pytorch_lightning import LightningModule, Trainer
@@ -15,8 +16,10 @@ from ..platform.configuration.config import Config
 from ..platform.launch.failures import Failure
 from ..platform.launch.wide import train_wide
 from ..platform.launch.worker import STOP
+from ..platform.launch.workers import WorkerPool
 from .population.knob_curves import KnobCurves
 from .reporter import Report, TrialReporter, UnknownMetric, facts_of
+from .trial_folder import TRAIN_FILES
 
 
 class WorkerReporter(TrialReporter):
@@ -75,6 +78,7 @@ class ManyWorkers:
         """
         outcome = train_wide(
             config,
+            pool=_pool_in(record["folder"]),
             on_attempt=self.begin_again,
             on_result=self.answer,
             reporter=_described(WorkerReporter, self.arguments),
@@ -88,9 +92,11 @@ class ManyWorkers:
         """Pass on what rank 0 tells; what is only for its driver stays here."""
         if fatal := told.get("fatal"):
             self.fatal = fatal
-        elif last := told.get("last"):
+            return None
+        if last := told.get("last"):
             self.facts, self.is_late, self._rest = last["facts"], last["is_late"], last["rest"]
-        elif not self.is_stopped:
+            return None
+        if not self.is_stopped:
             try:
                 self.report(dict(told))
             except SystemExit:  # how Tune says stop; the workers shall end in their own way
@@ -101,6 +107,19 @@ class ManyWorkers:
         """The workers begin again: after one of them has died, or had to leave its node."""
         error = "" if failure is None else failure.error.where
         self.answer({"number": self.arguments["number"], "again": {"error": error}})
+
+
+_pools: list[WorkerPool] = []  # one, once the actor has had a trial
+
+
+def _pool_in(folder: Path) -> WorkerPool:
+    """The workers of this actor, which its trials use one after another.
+
+    They end with it: they are its, and the sweep ends it when it needs it no more.
+    """
+    if not _pools:
+        _pools.append(WorkerPool(folder.parent / f"{TRAIN_FILES}{folder.name}"))
+    return _pools[0]
 
 
 def _described(kind: type, arguments: Mapping[str, Any]) -> dict[str, Any]:

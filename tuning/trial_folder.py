@@ -13,6 +13,7 @@ from pathlib import Path
 from ..platform.errors import RunError
 
 LOG = "log.txt"
+TRAIN_FILES = ".train-"  # what Ray Train keeps for the workers of an actor, beside the trials
 WAIT_S = 60.0
 
 

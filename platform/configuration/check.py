@@ -36,6 +36,7 @@ _RULES: dict[str, Rule] = {
     "launch.cpus_per_worker": _POSITIVE,
     "launch.gpus_per_worker": _NOT_NEGATIVE,
     "launch.max_failures": ("-1 (no limit) or an integer >= 0", lambda v: v >= -1),
+    "launch.hang_timeout_s": ("a number >= 0 (0: no limit)", lambda v: v >= 0),
     "launch.save_every_n_epochs": _COUNT,
     "launch.save_every_n_steps": _COUNT,
     "sweep.trials": _COUNT,

@@ -27,6 +27,9 @@ class Launch:
         max_failures: How often a trial of a sweep, or a run of several workers, starts again from
             its latest checkpoint after a process of it has died. An exception of the model's is
             not tried again, and a worker that was told in time that it has to go does not count.
+        hang_timeout_s: Seconds that a run of several workers may stand still, counted from its
+            first batch on, before the workers that hold it up are named and it starts again as if
+            they had died; 0: for ever. A batch or a checkpoint must not take longer.
         save_every_n_epochs: A checkpoint after every so many epochs, and after the last.
         save_every_n_steps: A checkpoint after every so many optimizer steps too; none: only after
             epochs.
@@ -39,6 +42,7 @@ class Launch:
     cpus_per_worker: float = 1.0
     gpus_per_worker: float = 0.0
     max_failures: int = 3
+    hang_timeout_s: float = 600.0
     save_every_n_epochs: int = 1
     save_every_n_steps: int | None = None
 

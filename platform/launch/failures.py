@@ -28,6 +28,10 @@ class WorkerFailure(Exception):
         self.is_echo, self.is_ours = is_echo, is_ours
 
 
+class HungWorkers(Exception):
+    """Some workers hold the others up, who cannot even leave in order; the message names them."""
+
+
 @dataclass(frozen=True)
 class Failure:
     """How an attempt failed.

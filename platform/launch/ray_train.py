@@ -3,8 +3,8 @@
 `ray.train` and `ray.tune` have classes of the same names with other fields; only Train's are here.
 
 `TorchTrainer.fit` blocks until all is over. A driver has to show progress, to answer a worker that
-asks, and to end a run in order, so here the controller has a few methods more, and whoever starts
-it asks it a few times a second.
+asks, and to end a run in order, so here the controller has a few methods more (`controller`), and
+whoever starts it asks it a few times a second (`worker_group`).
 
 Helpers that Train starts in processes of their own, each with all its imports, are left out where
 they are not needed: the one that hands out Ray Data's shards; the one that reserves room with Ray
@@ -14,23 +14,18 @@ to go (`draining` does); and the one that gives room back after a crash, where t
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import os
-import signal
-import time
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ..configuration.options import Launch
-from ..deferred_signals import DeferredSignals
 from . import ray_settings as ray_settings
 from .capacity import worker_shape
+from .controller import Controller, LeaveOnSigterm, QuietScaling
 
 import ray  # isort: skip - after `ray_settings`
-from ray.exceptions import RayError  # isort: skip
 from ray.train import FailureConfig, LoggingConfig, Result, RunConfig  # isort: skip
 from ray.train import ScalingConfig  # isort: skip
 from ray.train.torch import TorchConfig, TorchTrainer  # isort: skip
@@ -39,15 +34,11 @@ from ray.train.v2._internal.callbacks.placement_group_callback import (  # isort
     PlacementGroupCleanerCallback,
 )
 from ray.train.v2._internal.constants import get_env_vars_to_propagate  # isort: skip
-from ray.train.v2._internal.execution.callback import WorkerCallback  # isort: skip
-from ray.train.v2._internal.execution.controller import TrainController  # isort: skip
 from ray.train.v2._internal.execution.preemption import _get_draining_nodes  # isort: skip
 from ray.train.v2._internal.execution.scaling_policy import FixedScalingPolicy  # isort: skip
 
-ASK_EVERY_S = 0.1
-ANSWER_S = 5.0  # it is silent while its workers start
-LEAVE_S = 20.0  # what workers get to agree, save and write after they were told to leave
-OPERATION_TIMEOUT_S = 1800  # torch's own limit for a collective call
+# For a collective call. A trial may wait at a rung for the others; who hangs, the driver finds out.
+OPERATION_TIMEOUT_S = 30 * 24 * 3600
 
 
 def scaling_config(launch: Launch) -> ScalingConfig:
@@ -84,87 +75,11 @@ def run_config(folder: str, name: str) -> RunConfig:
     )
 
 
-class Controller(TrainController):
-    """Train's controller, which also carries words between the workers and the driver."""
-
-    def __init__(self, *args: Any, **kwargs: Any):
-        self._notes: list[dict[str, Any]] = []
-        self._answers: dict[int, asyncio.Future[Any]] = {}
-        super().__init__(*args, **kwargs)
-
-    async def note(self, note: dict[str, Any]) -> None:
-        """A worker tells the driver something."""
-        self._notes.append(note)
-
-    async def ask(self, question: dict[str, Any]) -> Any:
-        """A worker tells the driver something and waits for the answer."""
-        number = len(self._answers)
-        self._answers[number] = asyncio.get_running_loop().create_future()
-        self._notes.append({**question, "number": number})
-        return await self._answers[number]
-
-    async def answer(self, number: int, answer: Any) -> None:
-        """The driver answers."""
-        self._answers[number].set_result(answer)
-
-    async def notes(self) -> list[dict[str, Any]]:
-        """What was told since the driver asked last."""
-        notes, self._notes = self._notes, []
-        return notes
-
-    async def tell_workers_to_leave(self) -> bool:
-        """Let the workers end together after a checkpoint; whether there are any."""
-        group = self._worker_group
-        workers = group.get_workers() if group is not None and group.has_started() else []
-        for worker in workers:
-            worker.execute_async(leave)
-        return bool(workers)
-
-    async def node_ids(self) -> list[str]:
-        """The nodes that workers run on."""
-        group = self._worker_group
-        if group is None or not group.has_started():
-            return []
-        return [worker.metadata.node_id for worker in group.get_workers()]
-
-
-def leave() -> None:
-    """Tell the run in this worker's process to leave."""
-    from ..training.agreement import told_to_leave  # only workers need it, and Lightning with it
-
-    told_to_leave.set()
-
-
-class LeaveOnSigterm(WorkerCallback):
-    """After SIGTERM a worker leaves in order. Only the main thread may ask for the signal."""
-
-    def after_init_train_context(self) -> None:
-        """In the main thread of each worker, before it trains in another."""
-        signal.signal(signal.SIGTERM, lambda signum, frame: leave())
-
-
-class _QuietScaling(FixedScalingPolicy):
-    """A fixed number of workers, which Ray's scheduler is asked for and no autoscaler beside it."""
-
-    def _send_resource_request(self) -> None: ...
-
-    def _maybe_send_resource_request(self) -> None: ...
-
-    def _cancel_resource_request(self) -> None: ...
-
-
 class WorkerTrainer(TorchTrainer):
-    """A TorchTrainer whose driver stays awake.
+    """A TorchTrainer whose `fit` starts the controller and does not wait for it."""
 
-    Args:
-        watch: Called a few times a second with the controller and whether the run is over, from the
-            thread that calls `fit`.
-        **kwargs: See `TorchTrainer`.
-    """
-
-    def __init__(self, *args: Any, watch: Callable[[Any, bool], None], **kwargs: Any):
-        super().__init__(*args, **kwargs)
-        self._watch = watch
+    controller: Any = None
+    running: Any = None  # over when the run is
 
     def _create_default_callbacks(self) -> list[Any]:
         with warnings.catch_warnings():
@@ -178,36 +93,16 @@ class WorkerTrainer(TorchTrainer):
 
     def _initialize_and_run_controller(self, **kwargs: Any) -> Result:
         if isinstance(kwargs["scaling_policy"], FixedScalingPolicy):
-            kwargs["scaling_policy"] = _QuietScaling(self.scaling_config)
+            kwargs["scaling_policy"] = QuietScaling(self.scaling_config)
         here = ray.get_runtime_context().get_node_id()
         make = ray.remote(
             num_cpus=0,
             label_selector={ray._raylet.RAY_NODE_ID_KEY: here},  # pyright: ignore
             runtime_env={"env_vars": _environment()},
         )(Controller)
-        controller: Any = make.remote(**kwargs)
-        run = controller.run.remote()
-        with DeferredSignals() as signals:
-            try:
-                while not ray.wait([run], timeout=0)[0]:
-                    self._watch(controller, False)
-                    time.sleep(ASK_EVERY_S)
-                    signals.check()
-                ray.get(run)
-                self._watch(controller, True)
-                return ray.get(controller.get_result.remote())
-            except BaseException:
-                self._let_leave(controller, run)
-                raise
-            finally:
-                ray.kill(controller)
-
-    def _let_leave(self, controller: Any, run: Any) -> None:
-        """Give the workers of a run that is interrupted time to save and to write."""
-        with contextlib.suppress(RayError):
-            if ray.get(controller.tell_workers_to_leave.remote(), timeout=ANSWER_S):
-                ray.wait([run], timeout=LEAVE_S)
-            ray.wait([controller.abort.remote()], timeout=ANSWER_S)  # gives its room back
+        self.controller = make.remote(**kwargs)
+        self.running = self.controller.run.remote()
+        return Result(metrics=None, checkpoint=None, error=None, path="")
 
 
 def _environment() -> dict[str, str]:
@@ -232,37 +127,26 @@ def node_names() -> dict[str, str]:
     return hosts
 
 
-def start(
+def make_trainer(
     function: Callable[[dict[str, Any]], Any],
-    plan: Mapping[str, Any],
+    config: Mapping[str, Any],
     launch: Launch,
     folder: Path,
     name: str,
-    watch: Callable[[Any, bool], None],
-) -> Any:
-    """Run a function in each of several workers, as one attempt.
+) -> WorkerTrainer:
+    """A trainer that runs a function in each of several workers.
 
     Args:
-        function: A function of a module, called with the plan once torch's process group is open.
-        plan: Plain data.
+        function: A function of a module, called once torch's process group is open.
+        config: What it is called with.
         launch: How many workers of which shape.
         folder: A folder that all nodes share, for what Train keeps.
-        name: The attempt's name.
-        watch: See `WorkerTrainer`.
-
-    Returns:
-        What rank 0 returned.
-
-    Raises:
-        ray.train.WorkerGroupError: A worker raised or died.
-        ray.train.ControllerError: The workers could not be started.
+        name: A name that nothing in the folder has.
     """
-    trainer = WorkerTrainer(
+    return WorkerTrainer(
         function,
-        train_loop_config=dict(plan),
+        train_loop_config=dict(config),
         torch_config=TorchConfig(timeout_s=OPERATION_TIMEOUT_S),
         scaling_config=scaling_config(launch),
         run_config=run_config(str(folder), name),
-        watch=watch,
     )
-    return trainer.fit().return_value

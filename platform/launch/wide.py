@@ -22,7 +22,7 @@ from .failures import Failure
 from .ray_session import RaySession
 from .storage_probe import check_storage
 from .worker import WorkerPlan
-from .workers import Driver, WorkersOutcome
+from .workers import Driver, WorkerPool, WorkersOutcome
 
 
 @contextlib.contextmanager
@@ -73,6 +73,7 @@ def train_wide(
     folder: Path,
     on_attempt: Callable[[Failure | None], object] = lambda failure: None,
     on_result: Callable[[dict[str, Any]], Any] = lambda result: None,
+    pool: WorkerPool | None = None,
     **more: Any,
 ) -> WorkersOutcome:
     """Train a config in several workers, in a run that exists.
@@ -87,6 +88,7 @@ def train_wide(
         folder: The run's folder.
         on_attempt: See `Driver`.
         on_result: See `Driver`.
+        pool: See `Driver`.
         **more: Of `WorkerPlan`.
 
     Raises:
@@ -101,4 +103,5 @@ def train_wide(
         working_folder=os.getcwd(),
         **more,
     )
-    return Driver(plan, config.launch, on_attempt=on_attempt, on_result=on_result).run()
+    driver = Driver(plan, config.launch, on_attempt=on_attempt, on_result=on_result, pool=pool)
+    return driver.run()

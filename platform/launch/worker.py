@@ -7,7 +7,6 @@ the first worker of each other node that node's load; the run itself belongs to 
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import sys
 import time
@@ -34,8 +33,9 @@ from ..training.fitting import Outcome, fit, prepare
 from ..training.many_processes import arguments_of_one
 from . import ray_settings as ray_settings
 from .failures import WorkerFailure
+from .heartbeat import Heartbeat
 from .recorded import KeepPoints, train
-from .worker_report import NotedScreen, NotedWarnings, WorkerReport
+from .worker_report import NotedScreen, WorkerReport, warnings_told
 
 import ray  # isort: skip - after `ray_settings`
 import ray.train.torch  # isort: skip
@@ -132,13 +132,16 @@ def _train(plan: WorkerPlan) -> Outcome:
             placement=partial(arguments_of_one, config, device),
             world_size=context.get_world_size(),
         )
-    if context.get_world_rank() == 0:
-        return _lead(plan, config, folder, built, checkpoint)
+    rank = context.get_world_rank()
+    beat = get_train_context().controller_actor.beat.remote
+    told: list[Callback] = [Heartbeat(partial(beat, rank), _node_name(plan)), WorkerReport()]
+    if rank == 0:
+        return _lead(plan, config, folder, built, checkpoint, told)
     with _node_recorded(plan, context):
         return fit(
             config,
             folder=folder,
-            callbacks=[KeepPoints(None), WorkerReport()],
+            callbacks=[KeepPoints(None), *told],
             built=built,
             ckpt_path=checkpoint,
             strict_metric=plan.strict_metric,
@@ -146,32 +149,37 @@ def _train(plan: WorkerPlan) -> Outcome:
 
 
 def _lead(
-    plan: WorkerPlan, config: Config, folder: Path, built: Built, checkpoint: str | None
+    plan: WorkerPlan,
+    config: Config,
+    folder: Path,
+    built: Built,
+    checkpoint: str | None,
+    told: Sequence[Callback],
 ) -> Outcome:
     """What rank 0 does beside training: it records, reports and saves."""
     controller = get_train_context().controller_actor
-    logging.getLogger("paceline").addHandler(NotedWarnings(controller))
     callbacks: list[Callback] = [EpochProgress(NotedScreen(controller))]
     callbacks += [_made(callback) for callback in plan.rank_0_callbacks]
     if plan.reporter is not None:
         callbacks.append(_made(plan.reporter, report=partial(_report, controller)))
-    return train(
-        config,
-        store_uri=plan.store_uri,
-        run_id=plan.run_id,
-        folder=folder,
-        callbacks=[*callbacks, WorkerReport()],
-        built=built,
-        name=plan.name,
-        command=plan.command,
-        ckpt_path=checkpoint,
-        strict_metric=plan.strict_metric,
-        log_model=plan.log_model,
-        is_again=plan.is_again,
-        takes_snapshots=plan.takes_snapshots,
-        wants_pictures=lambda: plan.has_pictures,
-        node=_node_name(plan),
-    )
+    with warnings_told(controller):
+        return train(
+            config,
+            store_uri=plan.store_uri,
+            run_id=plan.run_id,
+            folder=folder,
+            callbacks=[*callbacks, *told],
+            built=built,
+            name=plan.name,
+            command=plan.command,
+            ckpt_path=checkpoint,
+            strict_metric=plan.strict_metric,
+            log_model=plan.log_model,
+            is_again=plan.is_again,
+            takes_snapshots=plan.takes_snapshots,
+            wants_pictures=lambda: plan.has_pictures,
+            node=_node_name(plan),
+        )
 
 
 def _made(described: Mapping[str, Any], **more: Any) -> Callback:

@@ -9,8 +9,10 @@ small broadcast that also says whether it wants to stop.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -36,9 +38,7 @@ class WorkerReport(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Agree on whether there is anything left to train."""
-        (stops,) = _as_rank_0(trainer, _wants_to_stop(trainer))
-        if stops:
-            stop_now(trainer)
+        _stop_as_rank_0(trainer)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -61,6 +61,10 @@ class WorkerReport(Callback):
         if stops:
             stop_now(trainer)
 
+    def on_checkpoint_saved(self, trainer: Trainer) -> None:
+        """Agree on whether that was the last, as it is for a member that leaves at its rung."""
+        _stop_as_rank_0(trainer)
+
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Report what is left; all workers have as much of it."""
         if self._validations:
@@ -74,6 +78,12 @@ class WorkerReport(Callback):
 
 def _wants_to_stop(trainer: Trainer) -> bool:
     return trainer.should_stop or told_to_stop.is_set()
+
+
+def _stop_as_rank_0(trainer: Trainer) -> None:
+    (stops,) = _as_rank_0(trainer, _wants_to_stop(trainer))
+    if stops:
+        stop_now(trainer)
 
 
 def _as_rank_0(trainer: Trainer, *answers: bool) -> list[bool]:
@@ -131,3 +141,14 @@ class NotedWarnings(logging.Handler):
         """Tell one."""
         note = {"kind": "warning", "level": record.levelno, "text": record.getMessage()}
         self.controller.note.remote(note)
+
+
+@contextlib.contextmanager
+def warnings_told(controller: Any) -> Iterator[None]:
+    """Tell the driver what Paceline warns of here, as long as it lasts."""
+    told = NotedWarnings(controller)
+    logging.getLogger("paceline").addHandler(told)
+    try:
+        yield
+    finally:
+        logging.getLogger("paceline").removeHandler(told)

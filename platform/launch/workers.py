@@ -9,9 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-import shutil
 import time
-import uuid
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -21,11 +19,13 @@ from ..configuration.options import Launch
 from ..errors import TRACEBACK, PacelineError, RunError
 from ..progress import Screen
 from .capacity import num_slots
-from .failures import Failure, failure_of, is_tried_again
+from .failures import Failure, HungWorkers, failure_of, is_tried_again
 from .ray_session import quiet_ray, ray
+from .standstill import Standstill
 from .worker import WorkerPlan, run_worker
 
-from .ray_train import draining, node_names, start  # isort: skip - it imports Ray
+from .ray_train import draining, node_names  # isort: skip - it imports Ray
+from .worker_group import LEFT, WorkerGroup  # isort: skip
 from ray.exceptions import RayActorError  # isort: skip
 from ray.train import ControllerError, WorkerGroupError  # isort: skip
 
@@ -65,6 +65,7 @@ class Driver:
         on_attempt: Called before each attempt but the first, with what made it necessary; None:
             the workers had to leave their nodes.
         on_result: Answers what the plan's `reporter` sends; `stop` ends the run.
+        pool: Workers to use, and to leave running; none: they are this run's alone.
     """
 
     plan: WorkerPlan
@@ -72,6 +73,7 @@ class Driver:
     screen: Screen = field(default_factory=Screen)
     on_attempt: Callable[[Failure | None], object] = lambda failure: None
     on_result: Callable[[dict[str, Any]], Any] = lambda result: None
+    pool: WorkerPool | None = None
 
     def run(self) -> WorkersOutcome:
         """Train until the run has ended.
@@ -80,9 +82,17 @@ class Driver:
             PacelineError: It failed, and trying again is of no use or was tried often enough.
             BaseException: Whatever interrupted the driver; the workers have left or are ended.
         """
+        pool = self.pool or WorkerPool(Path(self.plan.folder, ".train"))
+        try:
+            return self._run(pool)
+        finally:
+            if self.pool is None:
+                pool.close()
+
+    def _run(self, pool: WorkerPool) -> WorkersOutcome:
         num_failures = 0
         while True:
-            end = self._attempt()
+            end = self._attempt(pool)
             if isinstance(end, WorkersOutcome):
                 return end
             if isinstance(end, Failure):
@@ -95,27 +105,25 @@ class Driver:
             self.plan = replace(self.plan, is_again=True)
             self.on_attempt(end)
 
-    def _attempt(self) -> WorkersOutcome | Failure | None:
+    def _attempt(self, pool: WorkerPool) -> WorkersOutcome | Failure | None:
         """One attempt: how it ended; None when the workers were told to leave, not by us."""
-        folder = Path(self.plan.folder) / ".train"
         watch = _Watch(self.screen, self.launch, self.on_result)
         plan = asdict(replace(self.plan, node_names=node_names()))
         try:
             with quiet_ray():
-                found = start(
-                    run_worker, plan, self.launch, folder, uuid.uuid4().hex[:8], watch.look
-                )
+                found = pool.workers(self.launch).train(plan, watch)
         except WorkerGroupError as error:
             return failure_of(error.worker_failures)
         except ControllerError as error:
             cause = error.controller_failure
             return Failure(RunError(f"The workers could not be started: {cause}"), True)
+        except HungWorkers as error:
+            return Failure(_hung(error, self.launch), True)
         except RayActorError as error:  # the controller's process or node has died
             return Failure(RunError("The run's controller died.", str(error).strip()), True)
         finally:
             self.screen.close()
-            shutil.rmtree(folder, ignore_errors=True)
-        if found.pop("left"):
+        if found.pop(LEFT):
             return None
         return WorkersOutcome(**found)
 
@@ -129,6 +137,37 @@ class Driver:
         return error
 
 
+def _hung(late: HungWorkers, launch: Launch) -> RunError:
+    what = f"The run failed: it stood still for {launch.hang_timeout_s:g} s, because {late}."
+    remedy = "a longer --launch.hang_timeout_s, or 0 for none, if that is what it takes"
+    return RunError(what, "", remedy)
+
+
+class WorkerPool:
+    """Workers that are there when they are wanted, and stay for the next run.
+
+    Args:
+        folder: A folder that all nodes share, for what Train keeps.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self._group: WorkerGroup | None = None
+
+    def workers(self, launch: Launch) -> WorkerGroup:
+        """Workers of a shape; those that there are, if they have it."""
+        if self._group is None or not self._group.is_open or self._group.launch != launch:
+            self.close()
+            self._group = WorkerGroup(run_worker, launch, self.folder)
+        return self._group
+
+    def close(self) -> None:
+        """End what there is."""
+        if self._group is not None:
+            self._group.close()
+            self._group = None
+
+
 class _Watch:
     """What the driver does while the workers train: shows, answers, and looks after their nodes."""
 
@@ -136,28 +175,29 @@ class _Watch:
         self.screen, self.launch, self.on_result = screen, launch, on_result
         self._started = self._looked_at = time.monotonic()
         self._has_begun = self._has_told = False
-        self._asked: Any = None
+        self._standstill = Standstill(launch.hang_timeout_s)
+        self._beats: dict[int, Any] = {}
 
-    def look(self, controller: Any, is_over: bool) -> None:
-        """Handle what the workers have told, and see how their nodes are.
+    def look(self, controller: Any) -> None:
+        """See whether the run advances, and how its nodes are.
 
-        The controller does not answer while it waits for its workers to start, so nobody waits for
-        it, unless the run is over.
+        Raises:
+            HungWorkers: The run has stood still too long.
         """
-        self._asked = self._asked or controller.notes.remote()
-        if is_over or ray.wait([self._asked], timeout=0)[0]:
-            notes = ray.get(self._asked)
-            self._asked = None
-            for note in notes + (ray.get(controller.notes.remote()) if is_over else []):
-                self._handle(controller, note)
-        if not is_over and time.monotonic() - self._looked_at > DRAINS_EVERY_S:
+        beats, self._beats = self._beats, {}
+        if late := self._standstill.look(beats, time.monotonic()):
+            raise HungWorkers(late)
+        if time.monotonic() - self._looked_at > DRAINS_EVERY_S:
             self._looked_at = time.monotonic()
             self._look_at_nodes(controller)
 
-    def _handle(self, controller: Any, note: dict[str, Any]) -> None:
+    def handle(self, controller: Any, note: dict[str, Any]) -> None:
+        """Show or answer what a worker has told."""
         self._has_begun = True
         if note["kind"] == "screen":
             getattr(self.screen, note["call"])(*note["values"])
+        elif note["kind"] == "beats":
+            self._beats = note["beats"]
         elif note["kind"] == "warning":
             logger.log(note["level"], "%s", note["text"])
         elif note["kind"] == "result":

@@ -44,6 +44,7 @@ def test_a_trial_that_is_stopped_says_no_more_to_the_sweep():
     assert here.answer({"number": 7, "reports": [1]}) == STOP
     assert here.is_stopped
     assert here.answer({"number": 7, "reports": [2]}) == STOP
+    assert here.answer({"last": {"facts": {}, "is_late": False, "rest": []}}) is None
     assert len(sweep.told) == 1
 
 
