@@ -1,10 +1,13 @@
-"""A model that takes its time and logs each step, and one that raises in one worker only."""
+"""A model that takes its time and logs each step, and raises, leaves or hangs in one worker."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,11 +18,21 @@ from torch.utils.data import DataLoader, TensorDataset
 
 
 class Steady(LightningModule):
-    """y = w x; each step lasts `step_s` and is logged by its own number."""
+    """y = w x; each step lasts `step_s` and is logged by its own number.
 
-    def __init__(self, step_s: float = 0.0, raises_at: int = -1, leaves_at: int = -1):
+    Args:
+        step_s: Seconds.
+        raises_at: Step at which the second worker raises.
+        leaves_at: Step at which its process ends.
+        hangs_at: Step at which it stands still, once: the file `hung` tells that it did.
+    """
+
+    def __init__(
+        self, step_s: float = 0.0, raises_at: int = -1, leaves_at: int = -1, hangs_at: int = -1
+    ):
         super().__init__()
-        self.step_s, self.raises_at, self.leaves_at = step_s, raises_at, leaves_at
+        self.step_s, self.hangs_at = step_s, hangs_at
+        self.raises_at, self.leaves_at = raises_at, leaves_at
         self.line = nn.Linear(1, 1)
 
     def _loss(self, batch: list[Tensor]) -> Tensor:
@@ -32,8 +45,15 @@ class Steady(LightningModule):
             raise KeyError("the slip")
         if self.global_rank == 1 and self.global_step == self.leaves_at:
             os._exit(1)
+        if self.global_rank == 1 and self.global_step == self.hangs_at:
+            self._hang()
         self.log("train/number", float(self.global_step))
         return self._loss(batch)
+
+    def _hang(self) -> None:
+        with contextlib.suppress(FileExistsError):
+            Path("hung").touch(exist_ok=False)
+            threading.Event().wait()
 
     def validation_step(self, batch: list[Tensor], batch_idx: int) -> None:
         self.log("val/loss", self._loss(batch), sync_dist=True)
