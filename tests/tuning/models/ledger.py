@@ -11,7 +11,8 @@ import signal
 from pathlib import Path
 
 import torch
-from pytorch_lightning import LightningDataModule, LightningModule
+from pytorch_lightning import LightningDataModule, LightningModule, Trainer
+from pytorch_lightning.callbacks import Callback
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -55,6 +56,13 @@ class Ledger(LightningModule):
 
     def validation_step(self, batch: list[Tensor], batch_idx: int) -> None:
         self.log("val/weight", self.weight.detach()[0])
+
+
+class Process(Callback):
+    """Logs which process trains."""
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        pl_module.log("pid", float(os.getpid()))
 
 
 class Steps(LightningDataModule):
