@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import traceback
 from collections.abc import Iterable
@@ -85,8 +86,9 @@ def failed(error: Exception, folder: Path | None = None) -> PacelineError:
     remedy = [*getattr(error, "__notes__", [])]
     if folder is not None:
         log = folder / TRACEBACK
-        log.write_text("".join(traceback.format_exception(error)))
-        remedy.append(f"read {log}")
+        with contextlib.suppress(OSError):  # the disk may be what is full
+            log.write_text("".join(traceback.format_exception(error)))
+            remedy.append(f"read {log}")
     frames = traceback.extract_tb(error.__traceback__)
     where = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
     first = str(error).strip().partition("\n")[0]

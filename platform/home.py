@@ -170,8 +170,12 @@ def is_held(folder: Path) -> bool:
 def write_atomic(path: Path, text: str) -> None:
     """Write a small file whole or not at all."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text)
-    os.replace(temporary, path)
+    try:
+        temporary.write_text(text)
+        os.replace(temporary, path)
+    except OSError:  # a full disk, of which it must not keep a part
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def write_state(folder: Path, state: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from .training import fitting as training
 from .training.building import Built
 from .training.checkpoint_names import BEST
 from .verbs import VERBS
+
+logger = logging.getLogger("paceline.runs")
 
 
 def fit(
@@ -196,6 +199,14 @@ def open_store(config: Config) -> Store:
     return Store(uri, config.tracking.experiment or config.recipe).open()
 
 
+def _keep(state: dict[str, Any], folder: Path) -> None:
+    """Keep how a run ended; without it, it counts as interrupted, which `resume` goes on with."""
+    try:
+        write_state(folder, state)
+    except OSError as error:
+        logger.warning("How the run ended could not be kept in %s: %s", folder, error.strerror)
+
+
 @contextlib.contextmanager
 def _recorded(
     store: Store, result: RunResult, folder: Path, state: dict[str, Any], started: float
@@ -222,6 +233,6 @@ def _recorded(
         if result.checkpoint is None and (folder / BEST).exists():
             result.checkpoint = str(folder / BEST)  # what there is after an early end
         ended = {**state, **result.as_dict(), "tracking_uri": store.uri}
-        write_state(folder, ended)  # first: the store may not answer
+        _keep(ended, folder)  # first: the store may not answer
         reason = state.get("stop_reason")
         store.finish(result.run_id, result.status, stop_reason=reason, error=error)

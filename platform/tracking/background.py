@@ -27,6 +27,8 @@ class Background:
     def _tell(self, write: Callable[[], object]) -> None:
         try:
             write()
+        except OSError as error:  # a full disk, say: where in our code is of no use
+            logger.warning("%s could not be written: %s", self.what, error)
         except Exception:  # whatever a store, a disk or a library raises
             logger.exception("%s could not be written.", self.what)
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import math
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,7 @@ from lightning_fabric.utilities.rank_zero import rank_zero_only
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 
-from ..errors import UserError, must
+from ..errors import RunError, UserError, must
 from .checkpoint_file import publish
 from .checkpoint_names import BEST, LATEST
 
@@ -122,8 +125,9 @@ class Checkpoints(Checkpoint):
 
     def _write(self, trainer: Trainer, is_best: bool) -> None:
         temporary = self.folder / f".{LATEST}.new"
-        trainer.save_checkpoint(temporary)
-        self._publish(temporary, is_best)
+        with _room_for(temporary, self._copy_of_best):
+            trainer.save_checkpoint(temporary)
+            self._publish(temporary, is_best)
         for callback in trainer.callbacks:  # pyright: ignore[reportAttributeAccessIssue]
             if hasattr(callback, "on_checkpoint_saved"):
                 callback.on_checkpoint_saved(trainer)
@@ -132,9 +136,12 @@ class Checkpoints(Checkpoint):
     def _publish(self, temporary: Path, is_best: bool) -> None:
         publish(temporary, self.folder / LATEST)
         if is_best:
-            copy = self.folder / f".{BEST}.new"
-            shutil.copyfile(self.folder / LATEST, copy)
-            publish(copy, self.folder / BEST)
+            shutil.copyfile(self.folder / LATEST, self._copy_of_best)
+            publish(self._copy_of_best, self.folder / BEST)
+
+    @property
+    def _copy_of_best(self) -> Path:
+        return self.folder / f".{BEST}.new"
 
     def _score(self, metrics: dict[str, float]) -> float:
         return math.nan if self.metric is None else metrics.get(self.metric, math.nan)
@@ -144,6 +151,28 @@ class Checkpoints(Checkpoint):
             return True  # nothing was measured so far, or what was is no number
         value = self._score(metrics)
         return value < self.best_score if self.mode == "min" else value > self.best_score
+
+
+@contextlib.contextmanager
+def _room_for(*temporary: Path) -> Iterator[None]:
+    """Tell of a full disk in one message, and leave nothing half-written on it.
+
+    Raises:
+        RunError: There is no room.
+    """
+    try:
+        yield
+    except OSError as error:
+        for path in temporary:
+            path.unlink(missing_ok=True)
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        folder = str(temporary[0].parent)
+        raise RunError(
+            must("--storage", "a folder with room for another checkpoint", folder),
+            str(error.strerror),
+            "make room there; `paceline resume` goes on from the whole checkpoint before",
+        ) from error
 
 
 def _validates_at_epoch_end(trainer: Trainer) -> bool:

@@ -278,6 +278,7 @@ class Trainer:
 
     fast_dev_run = sanity_checking = False
     val_check_interval = 1.0
+    callbacks = ()
     lightning_module = Net()
 
     class state:
