@@ -11,15 +11,15 @@ import gc
 import math
 import os
 import shutil
-import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..platform.deferred_signals import DeferredSignals
 from ..platform.errors import RunError
 from ..platform.home import write_state
+from ..platform.launch.rooms import Rooms, release
 from ..platform.signals import Interrupted
 from ..platform.tracking.record import begin
 from ..platform.training.step_overhead import frozen_heap
@@ -30,20 +30,19 @@ from .frame import Frame
 from .manage.stop import STOP
 from .monitor import Monitor
 from .population.judge import make_judge
-from .population.rule import PopulationRule
 from .publish import publish_report
 from .ray_session import RaySession, quiet_ray
 from .result import SweepResult, describe_best
 from .searcher import TrialSearcher
 from .table import LiveTable
 from .trial_folder import TRAIN_FILES, folder_of
+from .trial_plan import plan_of
 from .tune_adapter import AnswerStopper, Events, WaitingScheduler, in_any_process
 from .winner import draw_best, keep_config, train_winner
 
-if TYPE_CHECKING:
-    from .trial import TrialPlan
-
 from ray import tune  # isort: skip - `ray_session` sets what Ray reads when it is imported
+
+ROOM_S = 10.0  # what the actors of the last trials get to end
 
 
 class Driver:
@@ -71,9 +70,12 @@ class Driver:
         try:
             monitor.background.post(self._begin_record)
             with LiveTable(self.rows, self.course.budget.trials, self.course.width) as table:
+                rooms = Rooms() if self.plan.config.launch.has_many_workers else None
 
                 def turn() -> None:
                     table.refresh()
+                    if rooms is not None:
+                        rooms.look()
                     self._check_stop()
                     signals.check()
 
@@ -133,7 +135,7 @@ class Driver:
             return
         from .trial import run_trial
 
-        shared = self._trial_plan()
+        shared = plan_of(self.course)
 
         def trial(suggestion: dict[str, Any]) -> None:
             run_trial(suggestion, shared, tune.report)
@@ -166,28 +168,8 @@ class Driver:
             raise
         finally:
             events.forget_all()
-
-    def _trial_plan(self) -> TrialPlan:
-        """What all trials share."""
-        from .trial import TrialPlan
-
-        config = self.plan.config
-        return TrialPlan(
-            name=self.course.name,
-            config=config.to_dict(),
-            metric=config.sweep.metric,
-            store_uri=self.store.uri,
-            folder=str(self.course.folder),
-            path=tuple(sys.path),
-            deadline=self.course.budget.deadline,
-            trial_time_s=config.sweep.trial_time_s,
-            time_axis=self.plan.time_axis,
-            is_exact=config.sweep.max_epochs is not None,
-            watches_loss=config.sweep.nan != "go_on",
-            is_population=isinstance(self.plan.rule, PopulationRule),
-            has_pictures=config.sweep.pictures == "all",
-            has_many_workers=config.launch.has_many_workers,
-        )
+            if self.plan.config.launch.has_many_workers:
+                release(wait_s=ROOM_S)
 
     def _tune_config(self, monitor: Monitor, scheduler: WaitingScheduler) -> tune.TuneConfig:
         """How Tune asks for configurations and names the trials."""

@@ -15,7 +15,6 @@ import sys
 import time
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +29,7 @@ from .population.copies import become_copy
 from .population.rung_files import keep
 from .reporter import Report
 from .trial_folder import folder_of, logged, only_writer, remove_leftovers
+from .trial_plan import TrialPlan
 
 from ray.train._internal.session import get_session  # isort: skip - after `ray_settings`
 
@@ -38,48 +38,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("paceline.tuning")
 END_S = 60.0  # what a stopped trial may take to write what it has
-
-
-@dataclass(frozen=True)
-class TrialPlan:
-    """What all trials of a sweep share; it is shipped to each actor once.
-
-    Args:
-        name: The sweep's name.
-        config: The base config, as `Config.to_dict` gives it.
-        metric: The deciding metric.
-        store_uri: MLflow's store.
-        folder: The sweep's folder.
-        path: The driver's `sys.path`: a config names classes of the folder that one works in.
-        deadline: Unix time in seconds at which trials end; None: no limit.
-        trial_time_s: Seconds that one trial may take; None: no limit.
-        time_axis: What the rungs count.
-        is_exact: Whether each epoch is told before the next begins.
-        watches_loss: Whether a training loss that is no finite number is told at once.
-        is_population: Whether trials copy each other at their rungs.
-        has_pictures: Whether each trial that runs to its end draws its pictures.
-        has_many_workers: Whether a trial trains in workers of its own.
-    """
-
-    name: str
-    config: dict[str, Any]
-    metric: str
-    store_uri: str
-    folder: str
-    path: tuple[str, ...] = ()
-    deadline: float | None = None
-    trial_time_s: float | None = None
-    time_axis: str = "epoch"
-    is_exact: bool = False
-    watches_loss: bool = False
-    is_population: bool = False
-    has_pictures: bool = False
-    has_many_workers: bool = False
-
-    def ends_at(self, spent: float) -> float | None:
-        """Unix time at which a trial that begins now ends, after `spent` seconds before."""
-        own = None if self.trial_time_s is None else time.time() + self.trial_time_s - spent
-        return min((end for end in (self.deadline, own) if end is not None), default=None)
 
 
 def run_trial(suggestion: dict[str, Any], plan: TrialPlan, report: Report) -> None:

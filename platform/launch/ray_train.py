@@ -9,7 +9,7 @@ whoever starts it asks it a few times a second (`worker_group`).
 Helpers that Train starts in processes of their own, each with all its imports, are left out where
 they are not needed: the one that hands out Ray Data's shards; the one that reserves room with Ray
 Data's autoscaler, where the number of workers is fixed; the one that looks for nodes that are about
-to go (`draining` does); and the one that gives room back after a crash, where the job's end does.
+to go (`draining` does); and the one that gives room back after a crash (`rooms` does).
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from ..configuration.options import Launch
 from . import ray_settings as ray_settings
 from .capacity import worker_shape
 from .controller import Controller, LeaveOnSigterm, QuietScaling
+from .rooms import NoteRoom, owner_here
 
 import ray  # isort: skip - after `ray_settings`
 from ray.train import FailureConfig, LoggingConfig, Result, RunConfig  # isort: skip
@@ -86,10 +87,10 @@ class WorkerTrainer(TorchTrainer):
             # Ray Data, which nobody uses here, warns of its own settings.
             warnings.filterwarnings("ignore", category=DeprecationWarning)
             made = super()._create_default_callbacks()
-        left_out: tuple[type, ...] = (DatasetsCallback,)
-        if ray.get_runtime_context().get_actor_id() is None:  # a trial ends long before its job
-            left_out += (PlacementGroupCleanerCallback,)
-        return [callback for callback in made if not isinstance(callback, left_out)]
+        left_out = (DatasetsCallback, PlacementGroupCleanerCallback)
+        owner = owner_here()
+        ours = [] if owner is None else [NoteRoom(owner)]
+        return [callback for callback in made if not isinstance(callback, left_out)] + ours
 
     def _initialize_and_run_controller(self, **kwargs: Any) -> Result:
         if isinstance(kwargs["scaling_policy"], FixedScalingPolicy):

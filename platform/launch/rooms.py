@@ -1,0 +1,86 @@
+"""Gives back the room of workers whose driver has died with its controller.
+
+Ray keeps a placement group until its whole job ends. The actor of a trial ends long before, and may
+be killed: then nobody is left who would give back what its workers had reserved. So each
+controller notes in the cluster's own store whose room it has taken, and a sweep's driver looks for
+rooms of the dead. Ray Train's means for this asks Ray's dashboard, which need not run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import Any
+
+from . import ray_settings as ray_settings
+
+import ray  # isort: skip - after `ray_settings`
+from ray._private.state import actors  # isort: skip
+from ray._raylet import PlacementGroupID  # isort: skip
+from ray.experimental.internal_kv import (  # isort: skip
+    _internal_kv_del,
+    _internal_kv_list,
+    _internal_kv_put,
+)
+from ray.train.v2._internal.execution.callback import WorkerGroupCallback  # isort: skip
+from ray.util.placement_group import PlacementGroup, remove_placement_group  # isort: skip
+
+EVERY_S = 2.0
+
+
+class NoteRoom(WorkerGroupCallback):
+    """In the controller: notes which placement group it has made for whom.
+
+    Args:
+        owner: Id of the actor that started the controller, in hex.
+    """
+
+    def __init__(self, owner: str):
+        self.owner = owner
+
+    def after_worker_group_start(self, worker_group: Any) -> None:
+        """Note it once it is there."""
+        group = worker_group.get_worker_group_state().placement_group_handle.placement_group
+        _internal_kv_put(f"{_prefix()}{self.owner}/{group.id.hex()}", b"")
+
+
+class Rooms:
+    """Looks for rooms of dead owners, every now and then."""
+
+    def __init__(self):
+        self._looked_at = 0.0
+
+    def look(self) -> None:
+        """Give back what was left, unless that was looked for a moment ago."""
+        if time.monotonic() - self._looked_at > EVERY_S:
+            self._looked_at = time.monotonic()
+            release()
+
+
+def release(wait_s: float = 0.0) -> None:
+    """Give back the rooms of this job whose owners are dead.
+
+    Args:
+        wait_s: How long to wait for owners that are ending.
+    """
+    deadline = time.monotonic() + wait_s
+    while noted := [key.decode() for key in _internal_kv_list(_prefix())]:
+        for key in noted:
+            owner, group = key.removeprefix(_prefix()).split("/")
+            if actors(owner).get("State") == "DEAD":
+                with contextlib.suppress(Exception):  # it may have been given back in order
+                    remove_placement_group(PlacementGroup(PlacementGroupID.from_hex(group)))
+                _internal_kv_del(key)
+        if time.monotonic() > deadline:
+            return
+        time.sleep(0.1)
+
+
+def _prefix() -> str:
+    """What the names of a job's notes begin with; the rooms of other jobs are not ours to judge."""
+    return f"paceline-room/{ray.get_runtime_context().get_job_id()}/"
+
+
+def owner_here() -> str | None:
+    """The id of the actor that runs here; None in a command, whose end is its job's end."""
+    return ray.get_runtime_context().get_actor_id()
