@@ -22,6 +22,7 @@ from pytorch_lightning.callbacks import Callback
 
 from ..progress import Screen
 from ..training.agreement import leave_now, stop_now, told_to_leave, told_to_stop
+from ..training.checkpoints import is_validated_next
 from . import ray_settings as ray_settings
 
 from ray import train as ray_train  # isort: skip - after `ray_settings`
@@ -44,7 +45,8 @@ class WorkerReport(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Leave, where one worker is all there is room for and nobody to agree with."""
-        if trainer.world_size == 1 and told_to_leave.is_set():
+        is_told = trainer.world_size == 1 and told_to_leave.is_set()
+        if is_told and not is_validated_next(trainer):
             leave_now(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

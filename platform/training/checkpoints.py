@@ -75,9 +75,14 @@ class Checkpoints(Checkpoint):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save within an epoch when enough steps were made; the best is looked for at its end."""
+        """Save within an epoch when enough steps were made; the best is looked for at its end.
+
+        Not where a validation follows, which saves itself: a run that goes on from there would take
+        it for made, and a second one that does so would train the epoch again.
+        """
         step = trainer.global_step
-        if self.every_n_steps and step - max(self._saved_at, 0) >= self.every_n_steps:
+        is_due = self.every_n_steps and step - max(self._saved_at, 0) >= self.every_n_steps
+        if is_due and not is_validated_next(trainer):
             self.save_latest(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -173,6 +178,12 @@ def _room_for(*temporary: Path) -> Iterator[None]:
             str(error.strerror),
             "make room there; `paceline resume` goes on from the whole checkpoint before",
         ) from error
+
+
+def is_validated_next(trainer: Trainer) -> bool:
+    """Whether this batch is the epoch's last or one behind which a validation stands."""
+    fetcher: Any = trainer.fit_loop._data_fetcher
+    return trainer.is_last_batch or trainer.fit_loop.epoch_loop._should_check_val_fx(fetcher)
 
 
 def _validates_at_epoch_end(trainer: Trainer) -> bool:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from paceline.platform.training.checkpoint_file import read
+from paceline.platform.training.agreement import leave_now
+from paceline.platform.training.checkpoint_file import newest_whole, read
 from paceline.platform.training.checkpoint_names import BEST, LATEST
-from paceline.platform.training.checkpoints import Checkpoints
+from paceline.platform.training.checkpoints import Checkpoints, is_validated_next
 from paceline.platform.training.trainer_context import quiet
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch.utils.data import DataLoader, TensorDataset
 
 
@@ -84,3 +87,73 @@ def test_checkpoints_are_written_after_so_many_epochs_or_steps_and_the_last(
 def test_a_step_that_ends_an_epoch_is_judged_as_the_epochs_too(tmp_path: Path):
     saved_at(tmp_path, mode="max", every_n_steps=4)
     assert read(tmp_path / BEST)["epoch"] == 4  # the last epoch has the largest score
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+class Die(Callback):
+    """Dies while a step's validation runs or before its batch, or leaves in order behind it."""
+
+    def __init__(self, manner: str, step: int, validated: list[int]):
+        self.manner, self.step, self.validated = manner, step, validated
+
+    def _is_now(self, trainer: Trainer, manner: str) -> bool:
+        return (self.manner, self.step) == (manner, trainer.global_step)
+
+    def on_validation_start(self, trainer: Trainer, *_: Any) -> None:
+        if self._is_now(trainer, "killed in validation"):
+            raise Killed
+
+    def on_validation_end(self, trainer: Trainer, *_: Any) -> None:
+        self.validated.append(trainer.global_step)
+
+    def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
+        if self._is_now(trainer, "killed"):
+            raise Killed
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        if self._is_now(trainer, "leaves") and not is_validated_next(trainer):
+            leave_now(trainer)
+
+
+@pytest.mark.parametrize(
+    "deaths",
+    [
+        [("killed in validation", 4), ("killed in validation", 8)],
+        [("killed in validation", 4), ("killed", 6), ("killed in validation", 16)],
+        [("leaves", 1), ("leaves", 3), ("leaves", 7), ("killed in validation", 8), ("leaves", 9)],
+        [("killed", 3), ("killed", 4), ("leaves", 7), ("killed", 7), ("killed in validation", 20)],
+    ],
+)
+@pytest.mark.parametrize(
+    ("interval", "validations"),
+    [({}, [4, 8, 12, 16, 20]), ({"val_check_interval": 2}, [*range(2, 21, 2)])],
+)
+@pytest.mark.filterwarnings("ignore:.*dataloader is not resumable")
+def test_however_often_it_is_ended_a_run_has_each_validation_and_no_epoch_twice(
+    tmp_path: Path,
+    deaths: list[tuple[str, int]],
+    interval: dict[str, int],
+    validations: list[int],
+):
+    data = DataLoader(TensorDataset(torch.ones(8, 1), torch.ones(8, 1)), batch_size=2)
+    validated: list[int] = []
+    for manner, step in [*deaths, ("", 0)]:
+        die = Die(manner, step, validated)
+        with quiet(), contextlib.suppress(Killed, SIGTERMException):
+            trainer = Trainer(
+                accelerator="cpu",
+                max_epochs=5,
+                callbacks=[die, Checkpoints(tmp_path, "score", every_n_steps=2)],
+                logger=False,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+                num_sanity_val_steps=0,
+                **interval,
+            )
+            checkpoint = newest_whole(tmp_path)
+            trainer.fit(Line(), data, data, ckpt_path=checkpoint, weights_only=True)
+    assert validated == validations
+    assert read(tmp_path / LATEST)["global_step"] == 20
