@@ -19,7 +19,8 @@ def concurrency(nodes: Sequence[Resources], launch: Launch, limit: int | None = 
     Raises:
         UserError: Not even one trial fits, with the numbers.
     """
-    num_trials = check_fits(nodes, launch, "trial") // max(1, launch.num_workers)
+    # A trial that takes what room there is shall find it, and not wait for its least beside another.
+    num_trials = max(1, check_fits(nodes, launch, "trial") // launch.most_workers)
     return min(num_trials, limit or num_trials)
 
 

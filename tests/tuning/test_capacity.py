@@ -23,6 +23,8 @@ GPU_NODE = {"CPU": 16.0, "GPU": 4.0}
         ([LAPTOP, GPU_NODE], Launch(gpus_per_worker=2), None, 2),
         ([LAPTOP, LAPTOP], Launch(cpus_per_worker=5), None, 2),
         ([GPU_NODE, GPU_NODE], Launch(num_workers=3, gpus_per_worker=1), None, 2),
+        ([LAPTOP], Launch(num_workers=2, max_workers=4), None, 2),
+        ([LAPTOP], Launch(num_workers=2, max_workers=40), None, 1),
     ],
 )
 def test_concurrency_is_what_fits(nodes, launch, limit, expected):
