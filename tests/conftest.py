@@ -100,15 +100,16 @@ def ray_here() -> Iterator[None]:
     """Ray on two cores, started once; every run and sweep uses it and leaves it running."""
     from paceline.tuning import ray_session  # sets what Ray reads at its import
 
-    ray_session.ray.init(
-        address="local",
-        num_cpus=2,
-        include_dashboard=False,
-        log_to_driver=False,
-        object_store_memory=ray_session.OBJECT_STORE_BYTES,
-    )
-    yield
-    ray_session.ray.shutdown()
+    with ray_session.hushed():
+        ray_session.ray.init(
+            address="local",
+            num_cpus=2,
+            include_dashboard=False,
+            log_to_driver=False,
+            object_store_memory=ray_session.OBJECT_STORE_BYTES,
+        )
+        yield
+        ray_session.ray.shutdown()
 
 
 @pytest.fixture

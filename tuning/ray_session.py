@@ -7,8 +7,9 @@ from . import ray_settings as ray_settings
 from ..platform.launch.ray_session import (  # isort: skip - it imports Ray
     OBJECT_STORE_BYTES,
     RaySession,
+    hushed,
     quiet_ray,
     ray,
 )
 
-__all__ = ["OBJECT_STORE_BYTES", "RaySession", "quiet_ray", "ray"]
+__all__ = ["OBJECT_STORE_BYTES", "RaySession", "hushed", "quiet_ray", "ray"]

@@ -22,6 +22,7 @@ from ..errors import RunError, UserError, must
 from . import ray_settings as ray_settings
 
 import ray  # isort: skip - it reads the settings above when it is imported
+from ray._private import worker as ray_worker  # isort: skip
 
 OBJECT_STORE_BYTES = 200_000_000  # metrics and configs are small; Ray's default is 30 % of memory
 
@@ -78,14 +79,15 @@ class RaySession:
         options: dict[str, Any] = {"address": self.address or "local"}
         if self.address is None:
             options |= {"object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": False}
-        try:
-            with quiet_ray(), self._preloading or contextlib.nullcontext():
-                ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
-        except Exception as error:
-            self._error = error
-        self._is_ready.set()
-        self._is_over.wait()
-        ray.shutdown()
+        with hushed():
+            try:
+                with quiet_ray(), self._preloading or contextlib.nullcontext():
+                    ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
+            except Exception as error:
+                self._error = error
+            self._is_ready.set()
+            self._is_over.wait()
+            ray.shutdown()
 
     def nodes(self) -> list[dict[str, float]]:
         """What each living node has, by Ray's names.
@@ -134,6 +136,20 @@ class RaySession:
     ) -> None:
         """Stop what was started here."""
         self.stop()
+
+
+@contextlib.contextmanager
+def hushed() -> Iterator[None]:
+    """Keep off standard output what Ray's daemons tell, for one that a worker has died.
+
+    It comes when it comes, up to seconds later and between any two lines of ours; we tell it too.
+    """
+    module: Any = ray_worker
+    before, module._worker_logs_enabled = module._worker_logs_enabled, False
+    try:
+        yield
+    finally:
+        module._worker_logs_enabled = before
 
 
 @contextlib.contextmanager
