@@ -19,7 +19,7 @@ def concurrency(nodes: Sequence[Resources], launch: Launch, limit: int | None = 
     Raises:
         UserError: Not even one trial fits, with the numbers.
     """
-    # A trial that takes what room there is shall find it, and not wait for its least beside another.
+    # One that takes what room there is shall find it, and not wait beside another for its least.
     num_trials = max(1, check_fits(nodes, launch, "trial") // launch.most_workers)
     return min(num_trials, limit or num_trials)
 

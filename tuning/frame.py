@@ -63,4 +63,5 @@ def suggestion(row: TrialRow, space: Space, judge: Judge) -> dict[str, Any]:
         "copy": copy_of(row, space),
         "curves": curves_of(row.values),
         "step_offset": row.step_offset,
+        "stops_at": row.stopped_by.rung if row.is_finishing and row.stopped_by else None,
     }

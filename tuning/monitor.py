@@ -158,7 +158,7 @@ class Monitor:
             self.end(number, **end)
             return "stop"
         row = self.rows.by_number[number]
-        if row.at >= self.frame.horizon:
+        if row.at >= self.frame.horizon or row.is_finishing:
             return "go_on"  # it has nothing left to spend, and ends by itself
         if self.fatal or not self.frame.budget.may_go_on(self.rows, time.time()):
             return self._stop(number, End("finished", "budget", detail=SPENT))

@@ -46,6 +46,8 @@ class TrialReporter(Callback):
         is_exact: Whether each epoch is told before the next begins.
         watches_loss: Whether a training loss that is no finite number is told at once.
         keep_rungs: Keeps the latest checkpoint as that of some rungs; None: nobody asks for it.
+        stops_at: Where the trial was stopped before its process died; it comes there again, for
+            what was not written, and ends by itself. None: it was not.
     """
 
     def __init__(
@@ -60,10 +62,11 @@ class TrialReporter(Callback):
         is_exact: bool = False,
         watches_loss: bool = False,
         keep_rungs: Callable[[Sequence[float]], None] | None = None,
+        stops_at: float | None = None,
     ):
         self.number, self.metric, self.report = number, metric, report
         self.rungs, self.time_axis, self.deadline = rungs, time_axis, deadline
-        self.is_exact, self.keep_rungs = is_exact, keep_rungs
+        self.is_exact, self.keep_rungs, self.stops_at = is_exact, keep_rungs, stops_at
         self.is_stopped = self.is_late = False
         self.reports: list[dict[str, Any]] = []
         self.num_copies = 0
@@ -88,7 +91,9 @@ class TrialReporter(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Tell what an earlier attempt had done; the answer may be that it is to stop."""
-        if self._reached:
+        if self._is_there():
+            stop(trainer)
+        elif self._reached:
             self.on_checkpoint_saved(trainer)  # the attempt before may have died in the middle
         elif self.reports:
             self._send(trainer)
@@ -122,11 +127,18 @@ class TrialReporter(Callback):
                 "metrics": metrics,
             }
         )
+        if self._is_there():
+            stop(trainer)
+            return
         crossed = [rung for rung in self.rungs if before < rung <= at]
         if self.keep_rungs is not None and math.isfinite(metrics[self.metric]):
             self._reached += crossed  # told when there is a checkpoint of it
         if not self._reached and self._is_awaited(crossed, metrics[self.metric]):
             self._send(trainer)
+
+    def _is_there(self) -> bool:
+        """Whether the trial has come again to where it was stopped."""
+        return self.stops_at is not None and self.at >= self.stops_at
 
     def on_checkpoint_saved(self, trainer: Trainer) -> None:
         """Tell of the rungs that lie behind the checkpoint that was just written."""

@@ -178,9 +178,6 @@ def _take_up(store: Store, run_id: str, plan: Plan, journal: Journal, name: str)
             f"{name}-{row.trial_id}", parent=run_id, tags=trial_tags(row)
         )
         journal.write("run", row.number, run_id=child)
-    for row in rows:
-        if row.stopped_by is not None and not row.is_over:  # the verdict was the last it heard
-            journal.write("end", row.number, status="finished", stop_reason="early_stopped")
     children = children_of(store, run_id)
     mend(store, rows, repairs(rows, children))
     status = {child.run_id: child.status for child in children}

@@ -133,6 +133,7 @@ class Rows:
             if row.status in ("running", "killed"):
                 _leave(row, row.ended_at or self._last_time)
                 row.stop_reason = row.error = row.detail = ""
+            row.is_finishing = row.stopped_by is not None and not row.is_over
 
     def best(self) -> TrialRow | None:
         """The trial with the best score, the earliest of equals; None while there is no score."""

@@ -46,8 +46,9 @@ def run_trial(suggestion: dict[str, Any], plan: TrialPlan, report: Report) -> No
     Args:
         suggestion: What `Monitor.begin` gave: `number`, `run_id`, the config's `assignments`, the
             trial's `rungs`, its `attempt` from 1, whether it `is_again` that began before, the
-            seconds `spent` until now, whose `copy` it is, the `curves` of its knobs, and by how
-            much its record's steps are ahead (`step_offset`).
+            seconds `spent` until now, whose `copy` it is, the `curves` of its knobs, by how
+            much its record's steps are ahead (`step_offset`), and where it was stopped, if it only
+            comes there again (`stops_at`).
         plan: What all trials share.
         report: Sends a result to the sweep.
 
@@ -78,6 +79,7 @@ def _training(
         "deadline": plan.ends_at(suggestion["spent"]),
         "is_exact": plan.is_exact,
         "watches_loss": plan.watches_loss,
+        "stops_at": suggestion["stops_at"],
         "keep_rungs": partial(keep, folder) if plan.is_population else None,
     }
     if not plan.has_many_workers:

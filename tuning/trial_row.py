@@ -86,6 +86,8 @@ class TrialRow:
         error: Last line of the exception that it failed of.
         detail: What else is known of its end, in a sentence.
         attempt: How often it was started, but for pauses.
+        is_finishing: Whether it had been stopped when its process and the driver died: it goes on
+            to where that was, so that nothing of it is missing in the record.
         is_paused: Whether it left its place at a rung, to go on from there.
         failures: How often its process died and it went on.
         last_failure: What was told of the last of these.
@@ -119,6 +121,7 @@ class TrialRow:
     failures: int = 0
     last_failure: str = ""
     is_paused: bool = False
+    is_finishing: bool = False
     diverged_at: tuple[int, int] | None = None
     begun_at: float | None = None
     ended_at: float | None = None

@@ -180,3 +180,15 @@ def test_on_an_accelerator_a_loss_is_read_one_step_later():
     late = LossWatch()
     losses = [torch.tensor(x).as_subclass(OnDevice) for x in (1.0, math.nan, 1.0)]
     assert [late.is_lost({"loss": loss}) for loss in losses] == [False, False, True]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("known", "trained"), [(0, 3), (3, 0), (4, 0)])
+def test_a_trial_comes_again_to_where_it_was_stopped_and_ends_by_itself(known: int, trained: int):
+    sent = Sent()
+    reporter = TrialReporter(0, "val/loss", sent, rungs=[6], stops_at=3.0)
+    told = [{"epoch": e, "at": float(e), "step": 4 * e, "metrics": {}} for e in range(1, known + 1)]
+    reporter.load_state_dict({"reports": told})
+    assert fit(reporter, 9).current_epoch == trained
+    assert len(reporter.unsent()) == known + trained
+    assert (sent.messages, reporter.is_stopped) == ([], False)

@@ -90,6 +90,16 @@ def test_after_an_interruption_what_had_not_ended_by_itself_is_pending_and_its_t
     assert (killed.attempt, killed.seconds, killed.best_epoch) == (2, 10.0, 1)
 
 
+def test_a_trial_that_was_stopped_and_had_no_end_finishes_after_an_interruption():
+    rows = rows_of([0.5], [0.6])
+    verdict = {"rule": "asha", "rung": 1.0, "value": 0.5, "cutoff": 0.4, "rank": 2, "of": 2}
+    for row in rows:
+        rows.apply({"event": "start", "number": row.number, "time": 100.0})
+        rows.apply({"event": "verdict", "number": row.number, "stops": row.number == 1, **verdict})
+    rows.apply({"event": "resume", "time": 500.0})
+    assert [row.is_finishing for row in rows] == [False, True]
+
+
 def test_a_trial_s_first_report_behind_a_rung_is_what_it_is_judged_by():
     rows = Rows("val/loss", "min")
     rows.apply({"event": "begin", "number": 0, "values": {}})
