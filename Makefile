@@ -20,7 +20,7 @@ test: .venv/tested  ## all tests but the slow ones, in two processes
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadgroup --no-loadscope-reorder
 
 test-faults: .venv/tested  ## the slow ones: faults of every kind, again and again; an hour
-	$(BIN)/python -m pytest -m slow --timeout 420
+	$(BIN)/python -m pytest -m slow --timeout 600
 
 check: .venv/tested  ## lint, format, types
 	$(BIN)/ruff check .

@@ -39,6 +39,7 @@ LONGEST_FIRST = (
     "tuning/test_kill.py",
     "platform/test_fit.py",
     "platform/launch/test_wide_runs.py",
+    "platform/launch/test_one_of_each.py",
 )
 BY_RECIPE_LAST = "lightning_modules/test_conformance.py"
 

@@ -145,16 +145,3 @@ def test_a_driver_that_is_killed_leaves_a_run_that_resume_brings_to_its_end(clus
     found = work.run()
     assert (found.info.status, found.data.tags["attempt"]) == ("FINISHED", "2")
     assert work.points("train/number") == each_once(48)
-
-
-@pytest.mark.parametrize("address", ["127.0.0.1:1", "no-such-host:6379"])
-def test_a_wrong_address_is_one_message(address: str, paceline_home: Path, tmp_path: Path):
-    work = Work(paceline_home, tmp_path / "work")
-    started = time.monotonic()
-    done = work.end_of(work.fit("nowhere", "--workers", 2, "--address", address), 90)
-    assert done.code == 2, done.err
-    assert "`--address` must be the address of a running Ray cluster" in done.err
-    assert "Traceback" not in done.err
-    assert done.json["error"]["remedy"]
-    assert not (paceline_home / "runs" / "nowhere").exists()
-    assert time.monotonic() - started < 60

@@ -11,12 +11,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 import pytest
 import torch
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from paceline.platform.training.checkpoint_file import read
+from paceline.tests.platform.launch.work import train_workers
 
 pytestmark = pytest.mark.ray
 
@@ -42,18 +42,6 @@ def points(home: Path, run: Run, metric: str) -> list[tuple[int, float]]:
         run.info.run_id, metric
     )
     return sorted((point.step, point.value) for point in history)
-
-
-def workers_of_this_process() -> list[psutil.Process]:
-    """The Train workers that descend from here, whoever else may use Ray on this machine."""
-    found = []
-    for process in psutil.Process().children(recursive=True):
-        try:
-            if "RayTrainWorker" in " ".join(process.cmdline()):
-                found.append(process)
-        except psutil.Error:
-            continue
-    return found
 
 
 def disturb_at(folder: Path, step: int, disturb: Callable[[], None]) -> threading.Thread:
@@ -101,11 +89,12 @@ def test_two_workers_train_one_run_as_one_process_with_the_joined_batch(
         torch.testing.assert_close(weights[name], weight, rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_costs_no_more_than_the_steps_since_the_checkpoint(
     run_command, ray_here, paceline_home: Path, steady: str
 ):
     folder = paceline_home / "runs" / "killed"
-    killer = disturb_at(folder, 10, lambda: workers_of_this_process()[1].kill())
+    killer = disturb_at(folder, 10, lambda: train_workers()[1].kill())
     answer = run_command(
         "fit", steady, *STEADY, "--model.step_s", 0.05, "--trainer.max_epochs", 4, "--name",
         "killed", "--launch.save_every_n_steps", 5, "--json",
@@ -124,11 +113,35 @@ def test_a_worker_that_is_killed_costs_no_more_than_the_steps_since_the_checkpoi
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("manner", ["sleeps", "is stopped"])
+def test_a_worker_that_holds_the_others_up_is_named_and_the_run_goes_on(
+    run_command, ray_here, paceline_home: Path, steady: str, manner: str
+):
+    folder = paceline_home / "runs" / "hung"
+    flags, where = ["--model.hangs_at", 10], "steady.py"
+    if manner == "is stopped":
+        flags, where = [], "worker 1 has told nothing"
+        disturb_at(folder, 10, lambda: train_workers()[1].suspend())
+    answer = run_command(
+        "fit", steady, *STEADY, *flags, "--model.step_s", 0.05, "--trainer.max_epochs", 4,
+        "--name", "hung", "--launch.save_every_n_steps", 5, "--launch.hang_timeout_s", 25,
+        "--json",
+    )  # fmt: skip
+    assert answer.code == 0, answer.err
+    assert "it stood still for 25 s, because worker 1" in answer.err, answer.err
+    assert where in answer.err
+    assert "Starting again from the latest checkpoint" in answer.err
+    run = the_run(paceline_home)
+    assert (run.info.status, run.data.tags["attempt"]) == ("FINISHED", "2")
+    assert points(paceline_home, run, "train/number") == [(n, float(n)) for n in range(32)]
+
+
+@pytest.mark.slow
 def test_a_worker_that_is_told_to_go_saves_just_in_time(
     run_command, ray_here, paceline_home: Path, steady: str
 ):
     folder = paceline_home / "runs" / "told"
-    told = disturb_at(folder, 8, lambda: workers_of_this_process()[1].terminate())
+    told = disturb_at(folder, 8, lambda: train_workers()[1].terminate())
     answer = run_command(
         "fit", steady, *STEADY, "--model.step_s", 0.1, "--trainer.max_epochs", 4, "--name", "told",
         "--launch.max_failures", 0, "--json",

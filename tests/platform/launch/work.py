@@ -140,4 +140,4 @@ class Work:
         for process in self._started:
             if process.poll() is None:
                 process.kill()
-            process.communicate()
+                process.communicate()

@@ -25,13 +25,19 @@ class Steady(LightningModule):
         raises_at: Step at which the second worker raises.
         leaves_at: Step at which its process ends.
         hangs_at: Step at which it stands still, once: the file `hung` tells that it did.
+        notes: File to which the first worker adds the number of each step it has trained.
     """
 
     def __init__(
-        self, step_s: float = 0.0, raises_at: int = -1, leaves_at: int = -1, hangs_at: int = -1
+        self,
+        step_s: float = 0.0,
+        raises_at: int = -1,
+        leaves_at: int = -1,
+        hangs_at: int = -1,
+        notes: str | None = None,
     ):
         super().__init__()
-        self.step_s, self.hangs_at = step_s, hangs_at
+        self.step_s, self.hangs_at, self.notes = step_s, hangs_at, notes
         self.raises_at, self.leaves_at = raises_at, leaves_at
         self.line = nn.Linear(1, 1)
 
@@ -49,6 +55,11 @@ class Steady(LightningModule):
             self._hang()
         self.log("train/number", float(self.global_step))
         return self._loss(batch)
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        if self.notes and self.global_rank == 0:
+            with open(self.notes, "a") as notes:
+                notes.write(f"{self.global_step - 1}\n")
 
     def _hang(self) -> None:
         with contextlib.suppress(FileExistsError):
