@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import socket
 import threading
 from collections.abc import Iterator
 from types import TracebackType
@@ -24,6 +25,11 @@ from . import ray_settings as ray_settings
 import ray  # isort: skip - it reads the settings above when it is imported
 from ray._private import worker as ray_worker  # isort: skip
 
+KNOCK_S = 5.0
+IF_HEARD = (
+    "somebody listens there: a cluster's token goes into RAY_AUTH_TOKEN, with RAY_AUTH_MODE=token; "
+    "and its Ray must be of the version here"
+)
 OBJECT_STORE_BYTES = 200_000_000  # metrics and configs are small; Ray's default is 30 % of memory
 
 
@@ -65,6 +71,7 @@ class RaySession:
             after.stop()
         self.address, self._preloading = address, preloading
         self._error: Exception | None = None
+        self._is_heard = False  # whether anybody listens at the address
         self.is_ours = not ray.is_initialized()
         self._is_ready, self._is_over = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="paceline-ray", daemon=True)
@@ -81,6 +88,7 @@ class RaySession:
             options |= {"object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": False}
         with hushed():
             try:
+                self._is_heard = _knock(self.address)
                 with quiet_ray(), self._preloading or contextlib.nullcontext():
                     ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
             except Exception as error:
@@ -102,7 +110,8 @@ class RaySession:
             reason = str(self._error).strip().partition("\n")[0]
             if self.address:
                 rule = "the address of a running Ray cluster"
-                raise UserError(must("--address", rule, self.address), reason, "ray start --head")
+                remedy = IF_HEARD if self._is_heard else "ray start --head"
+                raise UserError(must("--address", rule, self.address), reason, remedy)
             raise RunError(f"Ray does not start: {reason}", "", "ray stop; df -h /tmp /dev/shm")
         return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
@@ -136,6 +145,22 @@ class RaySession:
     ) -> None:
         """Stop what was started here."""
         self.stop()
+
+
+def _knock(address: str | None) -> bool:
+    """Find out within seconds whether anybody listens at an address; Ray tries for minutes.
+
+    Returns:
+        Whether it is an address at which that can be found out.
+
+    Raises:
+        OSError: Nobody does.
+    """
+    host, _, port = (address or "").rpartition(":")
+    if not host or not port.isdecimal() or "//" in host:
+        return False
+    socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_S).close()
+    return True
 
 
 @contextlib.contextmanager
