@@ -20,10 +20,13 @@ from .catalog import entries
 from .configuration.classes import load_class
 from .configuration.config import Config, load
 from .errors import UserError, failed, must, unknown
-from .home import free_name, home, names, read_state, run_folder
+from .home import NAME, free_name, home, names, read_state, run_folder, runs_folder, write_atomic
 from .result import RunResult
 from .runs import open_store
 from .signals import interruptible
+from .storage.going_on import local_copy
+from .storage.location import is_object_store
+from .storage.state_mirror import refresh
 from .tracking.logger import RunLogger
 from .tracking.store import Store
 from .tracking.uri import resolve_uri
@@ -159,10 +162,12 @@ def find_trained(
     changes = dict(changes)
     given = changes.pop("ckpt_path", (None, ""))[0]
     storage = changes.get("launch.storage", (None, ""))[0]
+    if NAME.fullmatch(target):
+        refresh(storage, run_folder(target, storage), write_atomic)
     if target in names(storage):
         state = read_state(target, storage)
         source = state.get("best") or state  # a sweep stands for its best trial
-        checkpoint = given or source.get("checkpoint")
+        checkpoint = given or _on_this_disk(source.get("checkpoint"), storage, state)
         folder = run_folder(target, storage)
         config_file = source.get("config_file") or str(folder / "config.yaml")
         run_id = source["run_id"]
@@ -188,6 +193,15 @@ def find_trained(
         str(checkpoint or ""),
         RunResult(name, run_id, "running", {}, checkpoint and str(checkpoint), uri, 0.0),
     )
+
+
+def _on_this_disk(
+    checkpoint: str | None, storage: str | None, state: Mapping[str, Any]
+) -> str | None:
+    """A run's checkpoint as a file, which an object store may have to be asked for."""
+    if not checkpoint or not is_object_store(checkpoint):
+        return checkpoint
+    return str(local_copy(checkpoint, storage or state["storage"], runs_folder(storage)))
 
 
 def _may_bring_weights(config: Config) -> bool:

@@ -4,6 +4,8 @@ $PACELINE_HOME/mlflow.db       the record, when no tracking server is given
 $PACELINE_HOME/artifacts/      its pictures, configs and models
 $PACELINE_HOME/runs/NAME/      run.json, config.yaml, checkpoints of one run or sweep
 $PACELINE_HOME/data/           data that was downloaded or generated
+
+Where the storage is an object store, its copy of a run's state is kept up beside that.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from .errors import UserError, must, unknown
+from .storage.location import is_object_store, parse
+from .storage.state_mirror import is_taken, kept_in_store, refresh
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -47,13 +51,14 @@ def home() -> Path:
 def runs_folder(storage: str | None = None) -> Path:
     """The folder that holds one folder for each name: `storage`, or `runs` under the home.
 
+    Of runs whose checkpoints go to an object store it holds the state.
+
     Raises:
-        UserError: It is the address of an object store.
+        UserError: It is the address of something that runs cannot be stored in.
     """
-    if storage and "://" in storage:
-        rule = "a folder (checkpoints are not written to object stores)"
-        remedy = "a folder that all nodes share, or that the object store is mounted at"
-        raise UserError(must("--storage", rule, storage), "--storage", remedy)
+    if storage and is_object_store(storage):
+        parse(storage)
+        return home() / "runs"
     return Path(storage).expanduser().absolute() if storage else home() / "runs"
 
 
@@ -80,9 +85,13 @@ def free_name(recipe: str, storage: str | None = None) -> str:
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", recipe).strip("-._")[:80] or "run"
     stem = f"{stem}-{time.strftime('%Y%m%d')}"
     number = 1
-    while (runs_folder(storage) / f"{stem}-{number}").exists():
+    while _is_in_use(f"{stem}-{number}", storage):
         number += 1
     return f"{stem}-{number}"
+
+
+def _is_in_use(name: str, storage: str | None) -> bool:
+    return (runs_folder(storage) / name).exists() or is_taken(storage, name)
 
 
 def _reserve(recipe: str, storage: str | None) -> Path:
@@ -116,7 +125,8 @@ def claim(
         The folder, whose name is the name.
 
     Raises:
-        UserError: A living process holds the name, or it is taken and `again` is false.
+        UserError: A living process holds the name, or it is taken and `again` is false, or the
+            object store that the storage is cannot be used.
     """
     folder = run_folder(name, storage) if name else _reserve(recipe, storage)
     name = folder.name
@@ -147,7 +157,8 @@ def claim(
         lock.write(str(os.getpid()))
         lock.flush()
         try:
-            yield folder
+            with kept_in_store(storage, folder, write_atomic, again):
+                yield folder
         finally:
             if not (folder / "run.json").exists():  # nothing came of it: leave nothing behind
                 with contextlib.suppress(OSError):
@@ -184,12 +195,13 @@ def write_state(folder: Path, state: dict[str, Any]) -> None:
 
 
 def read_state(name: str, storage: str | None = None) -> dict[str, Any]:
-    """The state of a run or sweep.
+    """The state of a run or sweep, brought to this disk if another machine has gone on with it.
 
     Raises:
         UserError: No such name (with the nearest ones), or its state does not parse.
     """
     path = run_folder(name, storage) / "run.json"
+    refresh(storage, path.parent, write_atomic)
     if not path.exists():
         raise unknown("NAME", name, names(storage), str(path.parent))
     try:

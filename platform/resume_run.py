@@ -14,7 +14,8 @@ from .joining import as_launched, follow, is_joining
 from .result import RunResult
 from .runs import Run, open_store, placed, train_run
 from .signals import interruptible
-from .training.checkpoint_file import newest_whole
+from .storage.going_on import newest_of
+from .storage.location import is_object_store, place_of
 
 
 def resume_run(name: str, storage: str | None = None, *, command: str = "") -> RunResult:
@@ -34,15 +35,21 @@ def resume_run(name: str, storage: str | None = None, *, command: str = "") -> R
     """
     started = time.monotonic()
     state, folder = read_state(name, storage), run_folder(name, storage)
+    if state.get("storage") and storage is None:
+        storage = state["storage"]
+        state = read_state(name, storage)  # another machine may have gone on
     _check_kind(name, state, folder)
     config = load(str(folder / "config.yaml"))
     config.recipe = state["recipe"]
     where = {"tracking.uri": state["tracking_uri"], "tracking.experiment": state["experiment"]}
+    if is_object_store(storage):
+        where["launch.storage"] = storage
     config = as_launched(config.override(where, name))
+    place = place_of(config.launch.storage, name)
     if is_joining():
-        return follow(config, newest_whole(folder) or config.get("ckpt_path"))
+        return follow(config, newest_of(place, folder) or config.get("ckpt_path"))
     with claim(name, storage, again=True), interruptible():
-        checkpoint = newest_whole(folder) or config.get("ckpt_path")
+        checkpoint = newest_of(place, folder) or config.get("ckpt_path")
         with placed(config, folder, checkpoint) as built:
             store = open_store(config).keep_in(folder)
             store.reopen(state["run_id"])

@@ -18,6 +18,8 @@ from .launch.recorded import train
 from .progress import EpochProgress
 from .result import RunResult
 from .signals import Interrupted, interruptible
+from .storage.going_on import best_address
+from .storage.location import place_of
 from .tracking.store import Store
 from .tracking.uri import resolve_uri
 from .training import fitting as training
@@ -102,7 +104,8 @@ def fit_config(
         ckpt_path = config.get("ckpt_path")
         with placed(config, folder, ckpt_path) as built:
             store = open_store(config).keep_in(folder)
-            run_id = store.create_run(folder.name, parent=parent, tags=config.tracking.tags)
+            tags = place_tag(config, folder.name) | config.tracking.tags
+            run_id = store.create_run(folder.name, parent=parent, tags=tags)
             run = Run(config, folder, store, run_id, command, parent, ckpt_path, started)
             return train_run(run, built, callbacks)
 
@@ -150,12 +153,19 @@ class Run:
     started: float
     is_again: bool = False
 
+    @property
+    def place(self) -> str | None:
+        """Where in an object store its checkpoints go; None: they stay in its folder."""
+        return place_of(self.config.launch.storage, self.folder.name)
+
 
 def train_run(run: Run, built: Built, callbacks: Sequence[Any] = ()) -> RunResult:
     """Train a run and give it its end."""
     config, folder, store, name = run.config, run.folder, run.store, run.folder.name
     state = {"name": name, "kind": "fit", "run_id": run.run_id, "recipe": config.recipe}
     state |= {"tracking_uri": store.uri, "experiment": store.experiment, "parent": run.parent}
+    if run.place:
+        state["storage"] = place_of(config.launch.storage)
     link = store.link(run.run_id)
     result = RunResult(name, run.run_id, "running", {}, None, store.uri, 0.0, link)
     with _recorded(store, result, folder, state, run.started), joinable(result, folder, config):
@@ -181,12 +191,19 @@ def _train(run: Run, built: Built, callbacks: Sequence[Any]) -> Any:
         "log_model": config.tracking.log_model,
         "is_again": run.is_again,
         "takes_snapshots": True,
+        "place": run.place,
     }
     if not config.launch.has_many_workers:
         return train(config, callbacks=[EpochProgress(), *callbacks], built=built, **what)
     from .launch.wide import train_wide
 
     return train_wide(config, on_attempt=lambda _: run.store.reopen(run.run_id), **what)
+
+
+def place_tag(config: Config, *names: str) -> dict[str, str]:
+    """The tag that says where in an object store a run's checkpoints are; empty: in none."""
+    place = place_of(config.launch.storage, *names)
+    return {"paceline.storage": place} if place else {}
 
 
 def open_store(config: Config) -> Store:
@@ -232,6 +249,8 @@ def _recorded(
         result.seconds = time.monotonic() - started
         if result.checkpoint is None and (folder / BEST).exists():
             result.checkpoint = str(folder / BEST)  # what there is after an early end
+        elif result.checkpoint is None and state.get("storage"):
+            result.checkpoint = best_address(str(place_of(state["storage"], folder.name)))
         ended = {**state, **result.as_dict(), "tracking_uri": store.uri}
         _keep(ended, folder)  # first: the store may not answer
         reason = state.get("stop_reason")

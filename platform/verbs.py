@@ -37,7 +37,7 @@ _CONFIG = (
     Flag("address", "Ray cluster: auto, host:6379", "launch.address", "ADDRESS"),
     Flag("cpus-per-worker", "CPU cores that a worker reserves", "launch.cpus_per_worker", "NUMBER"),
     Flag("gpus-per-worker", "GPUs that a worker reserves", "launch.gpus_per_worker", "NUMBER"),
-    Flag("storage", "folder for state and checkpoints", "launch.storage", "DIR"),
+    Flag("storage", "folder or s3://bucket/prefix of runs", "launch.storage", "PLACE"),
     Flag("tracking-uri", "MLflow store or server", "tracking.uri", "URI"),
     Flag("experiment", "MLflow experiment", "tracking.experiment", "NAME"),
 )
@@ -69,7 +69,7 @@ _SWEEP = (
     Flag("trial-time", "seconds that one trial may take", "sweep.trial_time_s", "SECONDS"),
     *_SHAPE,
 )
-_STORAGE = Flag("storage", "folder of runs", "launch.storage", "DIR")
+_STORAGE = Flag("storage", "folder or s3://bucket/prefix of runs", "launch.storage", "PLACE")
 _GO_ON = (
     _STORAGE,
     Flag("address", "Ray cluster: auto, host:6379", "launch.address", "ADDRESS"),
@@ -167,7 +167,7 @@ VERBS = {
             "show",
             "table and best trial of a sweep, or a run's result",
             ("NAME",),
-            (Flag("storage", "folder of runs", "launch.storage", "DIR"),),
+            (_STORAGE,),
         ),
         Verb("status", "how all runs and sweeps stand, or one of them", ("NAME?",), (_STORAGE,)),
         Verb(

@@ -16,16 +16,29 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from paceline.tests.platform.storage.s3_double import S3Double
 
 # Set before torch, Ray and MLflow are imported, and inherited by every process that a test starts.
 # $PACELINE_DATA is left as it is: it says where the real data sets of this machine are.
 os.environ["OMP_NUM_THREADS"] = "1"  # tests share the cores; their networks are tiny
 os.environ["RAY_AUTH_MODE"] = "disabled"  # else Ray writes a token into the real home
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
-for name in ("PACELINE_HOME", "PACELINE_JOIN", "MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID"):
+# No test may find this machine's own credentials; what is asked for some takes any.
+os.environ |= {"AWS_ACCESS_KEY_ID": "of-tests", "AWS_SECRET_ACCESS_KEY": "no-secret-of-anybody"}
+os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
+for name in (
+    "PACELINE_HOME",
+    "PACELINE_JOIN",
+    "MLFLOW_TRACKING_URI",
+    "MLFLOW_RUN_ID",
+    "AWS_ENDPOINT_URL",
+    "AWS_SESSION_TOKEN",
+):
     os.environ.pop(name, None)
 
 
@@ -111,6 +124,24 @@ def ray_here() -> Iterator[None]:
         )
         yield
         ray_session.ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def s3_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Double]:
+    """An S3 with one empty bucket."""
+    pytest.importorskip("moto", reason="needs an S3 double: pip install 'moto[s3]'")
+    from paceline.tests.platform.storage.s3_double import S3Double
+
+    double = S3Double(tmp_path_factory.mktemp("s3") / "log.txt")
+    yield double
+    double.stop()
+
+
+@pytest.fixture
+def s3(s3_process: S3Double) -> Iterator[S3Double]:
+    """That S3; it behaves until it is told not to."""
+    yield s3_process
+    s3_process.fail(0)
 
 
 @pytest.fixture

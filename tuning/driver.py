@@ -21,6 +21,8 @@ from ..platform.errors import RunError
 from ..platform.home import write_state
 from ..platform.launch.rooms import Rooms, release
 from ..platform.signals import Interrupted
+from ..platform.storage.going_on import best_address
+from ..platform.storage.location import place_of
 from ..platform.tracking.record import begin
 from ..platform.training.step_overhead import frozen_heap
 from .capacity import actor_shape
@@ -35,7 +37,7 @@ from .ray_session import RaySession, quiet_ray
 from .result import SweepResult, describe_best
 from .searcher import TrialSearcher
 from .table import LiveTable
-from .trial_folder import TRAIN_FILES, folder_of
+from .trial_folder import TRAIN_FILES, folder_of, names_of
 from .trial_plan import plan_of
 from .tune_adapter import AnswerStopper, Events, WaitingScheduler, in_any_process
 from .winner import draw_best, keep_config, train_winner
@@ -277,4 +279,10 @@ def state_of(course: Course, result: SweepResult) -> dict[str, Any]:
     if result.best:
         config_file = folder_of(course.folder, int(result.best["trial_id"])) / "config.yaml"
         state["best"] = {**result.best, "config_file": str(config_file)}
+    if storage := place_of(config.launch.storage):
+        state["storage"] = storage
+        if result.best:
+            trial = place_of(storage, course.name, *names_of(int(result.best["trial_id"])))
+            address = best_address(str(trial)) or result.best["checkpoint"]
+            state["best"]["checkpoint"] = address
     return state

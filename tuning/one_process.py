@@ -8,7 +8,7 @@ from typing import Any
 
 from ..platform.configuration.config import Config
 from ..platform.launch.recorded import train
-from ..platform.training.checkpoint_file import newest_whole
+from ..platform.storage.going_on import newest_of
 from ..platform.training.fitting import prepare
 from .population.knob_curves import KnobCurves
 from .reporter import Report, TrialReporter, UnknownMetric, facts_of
@@ -63,7 +63,7 @@ class OneProcess:
             Exception: Whatever the model, the data or a callback raises.
         """
         # A process that died may have left a checkpoint before the journal knew it had begun.
-        checkpoint = newest_whole(folder)
+        checkpoint = newest_of(record.get("place"), folder)
         built = prepare(config, ckpt_path=checkpoint)
         try:
             outcome = train(

@@ -54,6 +54,8 @@ def read_past(name: str, changes: Changes) -> Past:
     """
     storage = changes.get("launch.storage", (None, ""))[0]
     state, folder = read_state(name, storage), run_folder(name, storage)
+    if state.get("storage") and storage is None:
+        state = read_state(name, state["storage"])  # another machine may have gone on
     if state.get("kind") != "sweep":
         rule = "the name of a sweep"
         raise UserError(must("NAME", rule, f"{name}, a single run"), str(folder))

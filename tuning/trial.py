@@ -23,12 +23,13 @@ from ..platform.catalog import entries
 from ..platform.configuration.config import Config
 from ..platform.configuration.keys import CLASS_SECTIONS, get_key, short_key
 from ..platform.errors import TRACEBACK, PacelineError
+from ..platform.storage.location import place_of
 from . import ray_settings as ray_settings
 from .one_process import OneProcess
 from .population.copies import become_copy
 from .population.rung_files import keep
 from .reporter import Report
-from .trial_folder import folder_of, logged, only_writer, remove_leftovers
+from .trial_folder import folder_of, logged, names_of, only_writer, remove_leftovers
 from .trial_plan import TrialPlan
 
 from ray.train._internal.session import get_session  # isort: skip - after `ray_settings`
@@ -149,6 +150,7 @@ def _train(
         store_uri=plan.store_uri,
         run_id=suggestion["run_id"],
         folder=folder,
+        place=place_of(plan.storage, plan.name, *names_of(suggestion["number"])),
         name=f"{plan.name}-{suggestion['number']:03d}",
         command=command_of(base, suggestion["assignments"]),
         is_again=suggestion["is_again"],

@@ -17,9 +17,14 @@ TRAIN_FILES = ".train-"  # what Ray Train keeps for the workers of an actor, bes
 WAIT_S = 60.0
 
 
+def names_of(number: int) -> tuple[str, str]:
+    """What leads from a sweep's place to a trial's, on a disk and in an object store."""
+    return "trials", f"{number:03d}"
+
+
 def folder_of(sweep: Path, number: int) -> Path:
     """Where a trial keeps its config, its log and its checkpoints."""
-    return sweep / "trials" / f"{number:03d}"
+    return sweep.joinpath(*names_of(number))
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..platform.storage.location import place_of
 from .population.rule import PopulationRule
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ class TrialPlan:
         metric: The deciding metric.
         store_uri: MLflow's store.
         folder: The sweep's folder.
+        storage: Whole address of the object store that checkpoints go to; None: they stay in the
+            folder.
         path: The driver's `sys.path`: a config names classes of the folder that one works in.
         deadline: Unix time in seconds at which trials end; None: no limit.
         trial_time_s: Seconds that one trial may take; None: no limit.
@@ -39,6 +42,7 @@ class TrialPlan:
     metric: str
     store_uri: str
     folder: str
+    storage: str | None = None
     path: tuple[str, ...] = ()
     deadline: float | None = None
     trial_time_s: float | None = None
@@ -64,6 +68,7 @@ def plan_of(course: Course) -> TrialPlan:
         metric=config.sweep.metric,
         store_uri=course.store.uri,
         folder=str(course.folder),
+        storage=place_of(config.launch.storage),
         path=tuple(sys.path),
         deadline=course.budget.deadline,
         trial_time_s=config.sweep.trial_time_s,

@@ -21,7 +21,8 @@ class Launch:
             says both, `--workers 2:4`.
         address: A Ray cluster's address (`auto`, `host:6379`); none starts Ray on this machine.
         storage: Folder for checkpoints and state; default `$PACELINE_HOME/runs`. On a cluster of
-            several nodes it is one that all of them share.
+            several nodes it is one that all of them share, or `s3://bucket/prefix`: checkpoints and
+            a copy of the state go there, from a folder of each node's own.
         cpus_per_worker: CPU cores that one worker reserves.
         gpus_per_worker: GPUs that one worker reserves; a fraction shares one.
         max_failures: How often a trial of a sweep, or a run of several workers, starts again from

@@ -17,6 +17,7 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Callback
 
 from ..configuration.config import Config
+from ..storage.upload_callback import uploading
 from ..tracking.artifacts import finish_artifacts
 from ..tracking.background import Background
 from ..tracking.logger import RunLogger
@@ -114,6 +115,7 @@ def train(
     wants_pictures: Callable[[], bool] = lambda: True,
     takes_snapshots: bool = False,
     node: str = "",
+    place: str | None = None,
 ) -> Outcome:
     """Train a config's model and record it in a run that exists.
 
@@ -135,6 +137,10 @@ def train(
             which takes 0.5 s: most trials of a sweep spare them.
         takes_snapshots: Whether what a generative module makes so far is kept after validations.
         node: Name of this machine, when several write their load into the run.
+        place: Where in an object store the checkpoints go too; None: they stay in the folder.
+
+    Returns:
+        How it ended; the checkpoint's address where it is in an object store.
 
     Raises:
         UserError: The deciding metric or a checkpoint is wrong.
@@ -150,24 +156,23 @@ def train(
             writer.go_on([])
         for write in _descriptions(config, built, store, run_id, name, command):
             background.post(write)
-        outcome = fit(
-            config,
-            folder=folder,
-            logger=RunLogger(writer, name),
-            callbacks=[
-                _RecordData(background, store, run_id),
-                KeepPoints(writer),
-                *([Snapshots(background, store, run_id)] if takes_snapshots else []),
-                *callbacks,
-            ],
-            built=built,
-            ckpt_path=ckpt_path,
-            strict_metric=strict_metric,
-        )
-        writer.flush()
-        if wants_pictures():
-            checkpoint = outcome.checkpoint
-            finish_artifacts(store, run_id, built.model, checkpoint=checkpoint, log_model=log_model)
+        ours = [_RecordData(background, store, run_id), KeepPoints(writer)]
+        ours += [Snapshots(background, store, run_id)] if takes_snapshots else []
+        with uploading(place, folder) as uploads:
+            outcome = fit(
+                config,
+                folder=folder,
+                logger=RunLogger(writer, name),
+                callbacks=[*ours, *uploads.callbacks, *callbacks],
+                built=built,
+                ckpt_path=ckpt_path,
+                strict_metric=strict_metric,
+            )
+            writer.flush()
+            if wants_pictures():
+                best = outcome.checkpoint
+                finish_artifacts(store, run_id, built.model, checkpoint=best, log_model=log_model)
+        outcome.checkpoint = uploads.address(outcome.checkpoint)
         return outcome
     finally:
         monitor.stop()

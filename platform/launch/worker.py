@@ -28,13 +28,14 @@ from ..progress import EpochProgress
 from ..tracking.system import SystemMonitor
 from ..tracking.writer import MetricWriter
 from ..training.building import Built
-from ..training.checkpoint_file import newest_whole
+from ..training.checkpoint_names import BEST
 from ..training.fitting import Outcome, fit, prepare
 from ..training.many_processes import arguments_of_one
 from . import ray_settings as ray_settings
 from .failures import WorkerFailure
 from .heartbeat import Heartbeat
 from .recorded import KeepPoints, train
+from .starting_point import folder_here, leave_folder, starting_point
 from .worker_report import NotedScreen, WorkerReport, warnings_told
 
 import ray  # isort: skip - after `ray_settings`
@@ -55,7 +56,9 @@ class WorkerPlan:
         config: The config, as `Config.to_dict` gives it.
         store_uri: MLflow's store.
         run_id: MLflow's run, which exists.
-        folder: The run's folder, which all nodes share.
+        folder: The run's folder, which all nodes share unless there is a `place`.
+        place: The run's place in an object store; None: all that it makes stays in the folder.
+        driver_node: Id of the driver's node, whose worker has the folder in any case.
         name: The run's name.
         command: The command line, for the note.
         ckpt_path: Checkpoint to begin with, where the folder has none.
@@ -76,6 +79,8 @@ class WorkerPlan:
     store_uri: str
     run_id: str
     folder: str
+    place: str | None = None
+    driver_node: str = ""
     name: str = ""
     command: str = ""
     ckpt_path: str | None = None
@@ -99,7 +104,7 @@ def run_worker(data: dict[str, Any]) -> dict[str, Any]:
 
     Returns:
         `left`: whether the workers were told to leave and did so in order; else of rank 0 how the
-        run ended, as `Outcome` has it.
+        run ended, as `Outcome` has it, and the files `waiting` for the tracking server.
 
     Raises:
         WorkerFailure: Whatever the model, the data or a callback raised.
@@ -109,7 +114,8 @@ def run_worker(data: dict[str, Any]) -> dict[str, Any]:
     with contextlib.suppress(OSError):
         os.chdir(plan.working_folder)
     try:
-        outcome = _train(plan)
+        folder = folder_here(plan.folder, plan.place, plan.driver_node, plan.run_id)
+        outcome = _train(plan, folder)
     except SIGTERMException:
         return {"left": True}
     except BaseException as error:
@@ -117,14 +123,17 @@ def run_worker(data: dict[str, Any]) -> dict[str, Any]:
         _let_the_others_know()
         raise failure from None
     fields = ("metrics", "checkpoint", "stop_reason", "epochs", "steps")
-    return {"left": False} | {name: getattr(outcome, name) for name in fields}
+    context = ray.train.get_context()
+    has_uploaded = context.get_world_rank() != 0 or outcome.checkpoint != str(folder / BEST)
+    waiting = leave_folder(folder, Path(plan.folder), has_uploaded, context)
+    ended = {name: getattr(outcome, name) for name in fields}
+    return {"left": False, "waiting": waiting, **ended}
 
 
-def _train(plan: WorkerPlan) -> Outcome:
+def _train(plan: WorkerPlan, folder: Path) -> Outcome:
     config = Config.from_dict(plan.config)
-    folder = Path(plan.folder)
     context, device = ray.train.get_context(), ray.train.torch.get_device()
-    checkpoint = _agree(newest_whole(folder) or plan.ckpt_path)
+    checkpoint = starting_point(plan.place, folder, plan.ckpt_path, context)
     with _first_of_its_node(context.get_local_rank()):
         built = prepare(
             config,
@@ -137,7 +146,7 @@ def _train(plan: WorkerPlan) -> Outcome:
     told: list[Callback] = [Heartbeat(partial(beat, rank), _node_name(plan)), WorkerReport()]
     if rank == 0:
         return _lead(plan, config, folder, built, checkpoint, told)
-    with _node_recorded(plan, context):
+    with _node_recorded(plan, folder, context):
         return fit(
             config,
             folder=folder,
@@ -179,6 +188,7 @@ def _lead(
             takes_snapshots=plan.takes_snapshots,
             wants_pictures=lambda: plan.has_pictures,
             node=_node_name(plan),
+            place=plan.place,
         )
 
 
@@ -204,25 +214,18 @@ def _node_name(plan: WorkerPlan) -> str:
 
 
 @contextlib.contextmanager
-def _node_recorded(plan: WorkerPlan, context: Any) -> Iterator[None]:
+def _node_recorded(plan: WorkerPlan, folder: Path, context: Any) -> Iterator[None]:
     """Record this node's load, unless another worker does."""
     if context.get_local_rank() != 0 or context.get_node_rank() == 0:
         yield
         return
-    writer = MetricWriter(plan.store_uri, plan.run_id, Path(plan.folder))
+    writer = MetricWriter(plan.store_uri, plan.run_id, folder)
     monitor = SystemMonitor(writer, node=_node_name(plan)).start()
     try:
         yield
     finally:
         monitor.stop()
         writer.close()
-
-
-def _agree(checkpoint: str | None) -> str | None:
-    """The checkpoint that rank 0 has found, in all processes."""
-    found = [checkpoint]
-    dist.broadcast_object_list(found, 0)
-    return found[0]
 
 
 @contextlib.contextmanager

@@ -22,6 +22,7 @@ from .capacity import num_slots
 from .failures import Failure, HungWorkers, failure_of, is_tried_again
 from .ray_session import quiet_ray, ray
 from .standstill import Standstill
+from .starting_point import keep_waiting
 from .worker import WorkerPlan, run_worker
 
 from .ray_train import draining, node_names  # isort: skip - it imports Ray
@@ -108,7 +109,8 @@ class Driver:
     def _attempt(self, pool: WorkerPool) -> WorkersOutcome | Failure | None:
         """One attempt: how it ended; None when the workers were told to leave, not by us."""
         watch = _Watch(self.screen, self.launch, self.on_result)
-        plan = asdict(replace(self.plan, node_names=node_names()))
+        here = ray.get_runtime_context().get_node_id()
+        plan = asdict(replace(self.plan, node_names=node_names(), driver_node=here))
         try:
             with quiet_ray():
                 found = pool.workers(self.launch).train(plan, watch)
@@ -125,6 +127,7 @@ class Driver:
             self.screen.close()
         if found.pop(LEFT):
             return None
+        keep_waiting(found.pop("waiting"), Path(self.plan.folder))
         return WorkersOutcome(**found)
 
     def _kept(self, failure: Failure) -> PacelineError:

@@ -1,7 +1,7 @@
 """Passwords and tokens kept out of what is written down: tags, params, files, spools, messages.
 
 Two things are secret: the password inside a URI, wherever a text carries one, and what the
-environment holds for MLflow's client.
+environment holds for MLflow's client and for object stores.
 """
 
 from __future__ import annotations
@@ -10,7 +10,12 @@ import os
 import re
 from typing import Any, TypeVar
 
-_SECRET_VARIABLES = ("MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_PASSWORD")
+_SECRET_VARIABLES = (
+    "MLFLOW_TRACKING_TOKEN",
+    "MLFLOW_TRACKING_PASSWORD",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+)
 # A shorter one would be found inside of ordinary words; it protects nothing anyway.
 _MIN_SECRET_CHARS = 4
 _IN_USER_INFO = re.compile(r"(://[^/:@\s'\"]*):[^/@\s'\"]*@")
