@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from ..platform.configuration.config import Config
 from . import ray_settings as ray_settings
+from .capacity import concurrency
 
 from ..platform.launch.ray_session import (  # isort: skip - it imports Ray
     OBJECT_STORE_BYTES,
@@ -11,5 +15,23 @@ from ..platform.launch.ray_session import (  # isort: skip - it imports Ray
     quiet_ray,
     ray,
 )
+from ..platform.launch.storage_probe import check_storage  # isort: skip
 
-__all__ = ["OBJECT_STORE_BYTES", "RaySession", "hushed", "quiet_ray", "ray"]
+__all__ = ["OBJECT_STORE_BYTES", "RaySession", "hushed", "quiet_ray", "ray", "room_for_trials"]
+
+
+def room_for_trials(session: RaySession, config: Config, folder: Path) -> int:
+    """How many trials can run at a time on a cluster all of whose nodes reach the sweep's files.
+
+    Args:
+        session: The cluster.
+        config: The sweep's config.
+        folder: The sweep's folder, which exists.
+
+    Raises:
+        UserError: Not even one trial fits, or a node does not reach where the files go.
+    """
+    nodes = session.nodes()
+    width = concurrency(nodes, config.launch, config.sweep.max_concurrent)
+    check_storage(config, folder, len(nodes))
+    return width

@@ -14,19 +14,17 @@ from ..platform.configuration.config import Config
 from ..platform.deferred_signals import DeferredSignals
 from ..platform.errors import RunError, UserError, must
 from ..platform.home import claim
-from ..platform.launch.storage_probe import check_storage
 from ..platform.runs import open_store
 from ..platform.signals import interruptible
 from ..platform.tracking.store import Store
 from .budget import read_budget
-from .capacity import concurrency
 from .course import Course
 from .driver import Driver
 from .journal import JOURNAL, Journal
 from .manage.stop import STOP
 from .past import Changes, Past, is_done, read_past
 from .plan import Plan, check_values, plan_sweep
-from .ray_session import RaySession
+from .ray_session import RaySession, room_for_trials
 from .reconcile import UID, children_of, mend, repairs
 from .result import SweepResult
 from .rows import Rows
@@ -113,9 +111,7 @@ def _go_on(past: Past, more: int, command: str, session: RaySession | None) -> S
             rule = f"a search with more than its {plan.proposer.count} configurations"
             raise UserError(must("--trials", rule, config.sweep.search), "--trials")
         check_values(plan)
-        nodes = session.nodes()
-        width = concurrency(nodes, config.launch, config.sweep.max_concurrent)
-        check_storage(config, folder, len(nodes))
+        width = room_for_trials(session, config, folder)
         store = open_store(_where_it_was(config, past.state)).keep_in(folder)
         with DeferredSignals() as signals:
             run_id = _parent(store, past)

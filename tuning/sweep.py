@@ -11,17 +11,15 @@ from ..platform.configuration.config import Config
 from ..platform.configuration.keys import get_key
 from ..platform.deferred_signals import DeferredSignals
 from ..platform.home import claim, free_name, home, write_atomic, write_state
-from ..platform.launch.storage_probe import check_storage
 from ..platform.runs import open_store
 from ..platform.signals import interruptible
 from ..platform.tracking.uri import resolve_uri
 from .budget import read_budget
-from .capacity import concurrency
 from .course import Course
 from .driver import Driver
 from .journal import VERSION, Journal
 from .plan import Plan, check_values, plan_sweep
-from .ray_session import RaySession
+from .ray_session import RaySession, room_for_trials
 from .reconcile import UID
 from .result import SweepResult
 from .rows import Rows
@@ -58,9 +56,7 @@ def run_sweep(
         session = RaySession(config.launch.address, after=session)
     with claim(name, config.launch.storage) as folder, interruptible(), session:
         check_values(plan)
-        nodes = session.nodes()
-        width = concurrency(nodes, config.launch, config.sweep.max_concurrent)
-        check_storage(config, folder, len(nodes))
+        width = room_for_trials(session, config, folder)
         store = open_store(config).keep_in(folder)
         with DeferredSignals() as signals:
             uid = secrets.token_hex(8)
