@@ -58,8 +58,9 @@ def test_an_object_that_was_changed_is_refused(
         "longer": content + b"x" * 10_000_000,
     }[change]
     s3.write(f"{prefix}/run/{pointer.name}", changed)
-    with pytest.raises(UserError, match="whose SHA-256 is"):
+    with pytest.raises(UserError, match="whose SHA-256 is") as caught:
         objects.bring("latest.ckpt", pointer, tmp_path / "there")
+    assert ("more than" in caught.value.what) == (change == "longer")  # a disk is not filled
     assert list((tmp_path / "there").iterdir()) == []
 
 
