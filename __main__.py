@@ -48,6 +48,7 @@ _HOME_OF = {
     "why": ".tuning.manage.commands",
     "compare": ".tuning.manage.commands",
     "clean": ".tuning.manage.commands",
+    "cluster": ".deploy.commands",
 }
 
 

@@ -101,7 +101,7 @@ def _take(word: str, rest: list[str], flags: dict[str, Flag], parsed: Arguments)
 
 def _set_option(flag: Flag, value: str, parsed: Arguments) -> None:
     name = flag.name.replace("-", "_")
-    if flag.name == "config":
+    if flag.name in ("config", "set"):
         parsed.options.setdefault(name, []).append(value)
         return
     if flag.metavar == "INT":

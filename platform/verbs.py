@@ -216,6 +216,17 @@ VERBS = {
             ),
         ),
         Verb(
+            "cluster",
+            "render TARGET (compose, kuberay, slurm, on-premise, aws, image) or check FOLDER",
+            ("ACTION", "TARGET?"),
+            (
+                Flag("set", "one value, as workers=3 (may be repeated)", None, "KEY=VALUE"),
+                Flag("values", "YAML file of values", None, "FILE"),
+                Flag("out", "folder to write; default paceline-TARGET", None, "DIR"),
+                Flag("force", "overwrite what is there", None, None),
+            ),
+        ),
+        Verb(
             "data",
             "list, get or verify data sets",
             ("ACTION", "NAME?"),

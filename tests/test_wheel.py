@@ -18,10 +18,11 @@ WINGS = ("lightning_modules", "rl", "platform", "tuning", "deploy")
 
 
 def is_packaged(path: str) -> bool:
-    """Whether a tracked file belongs into the wheel: code, the recipes, the report's page."""
+    """Whether a tracked file belongs into the wheel: code, the recipes, the report's page,
+    and the versions that an image is built of."""
     wing, slash, rest = path.partition("/")
     if not slash:
-        return path.endswith(".py")
+        return path.endswith(".py") or path == "constraints.txt"
     return wing in WINGS and (
         path.endswith(".py")
         or ("recipes/" in rest and path.endswith("yaml"))

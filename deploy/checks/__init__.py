@@ -1,0 +1,1 @@
+"""Whether manifests still are what they must be: schemas, security, ports that fit each other."""
