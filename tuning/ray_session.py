@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..platform.configuration.config import Config
+from ..platform.errors import UserError, must
+from ..platform.storage.location import place_of
 from . import ray_settings as ray_settings
 from .capacity import concurrency
 
@@ -30,8 +32,13 @@ def room_for_trials(session: RaySession, config: Config, folder: Path) -> int:
 
     Raises:
         UserError: Not even one trial fits, or a node does not reach where the files go.
+            Members of a population on several nodes have no common folder.
     """
     nodes = session.nodes()
+    if len(nodes) > 1 and config.sweep.scheduler == "pbt" and place_of(config.launch.storage):
+        rule = f"a folder that all {len(nodes)} nodes share, for members copy each other's files"
+        remedy = "--storage /a/shared/folder, or another --scheduler"
+        raise UserError(must("--storage", rule, config.launch.storage), "--scheduler pbt", remedy)
     width = concurrency(nodes, config.launch, config.sweep.max_concurrent)
     check_storage(config, folder, len(nodes))
     return width

@@ -71,7 +71,8 @@ class WorkerPlan:
         is_again: Whether an earlier attempt may have written into the run.
         node_names: Node's id -> name under which its load is recorded where there are several.
         reporter: `{class_path, init_args}` of a callback for rank 0 that takes `report` beside its
-            arguments: a function that sends a dict to the driver and waits for its answer.
+            arguments: a function that sends a dict to the driver and waits for its answer. Its
+            `is_stopped` says whether that was to stop.
         rank_0_callbacks: `{class_path, init_args}` of further callbacks for rank 0.
     """
 
@@ -169,8 +170,10 @@ def _lead(
     controller = get_train_context().controller_actor
     callbacks: list[Callback] = [EpochProgress(NotedScreen(controller))]
     callbacks += [_made(callback) for callback in plan.rank_0_callbacks]
+    reporter: Any = None
     if plan.reporter is not None:
-        callbacks.append(_made(plan.reporter, report=partial(_report, controller)))
+        reporter = _made(plan.reporter, report=partial(_report, controller))
+        callbacks.append(reporter)
     with warnings_told(controller):
         return train(
             config,
@@ -186,7 +189,7 @@ def _lead(
             log_model=plan.log_model,
             is_again=plan.is_again,
             takes_snapshots=plan.takes_snapshots,
-            wants_pictures=lambda: plan.has_pictures,
+            wants_pictures=lambda: plan.has_pictures and not (reporter and reporter.is_stopped),
             node=_node_name(plan),
             place=plan.place,
         )
