@@ -17,11 +17,7 @@ from . import ray_settings as ray_settings
 import ray  # isort: skip - after `ray_settings`
 from ray._private.state import actors  # isort: skip
 from ray._raylet import PlacementGroupID  # isort: skip
-from ray.experimental.internal_kv import (  # isort: skip
-    _internal_kv_del,
-    _internal_kv_list,
-    _internal_kv_put,
-)
+from ray._private.worker import global_worker  # isort: skip
 from ray.train.v2._internal.execution.callback import WorkerGroupCallback  # isort: skip
 from ray.util.placement_group import PlacementGroup, remove_placement_group  # isort: skip
 
@@ -41,7 +37,8 @@ class NoteRoom(WorkerGroupCallback):
     def after_worker_group_start(self, worker_group: Any) -> None:
         """Note it once it is there."""
         group = worker_group.get_worker_group_state().placement_group_handle.placement_group
-        _internal_kv_put(f"{_prefix()}{self.owner}/{group.id.hex()}", b"")
+        key = _prefix() + f"{self.owner}/{group.id.hex()}".encode()
+        _store().internal_kv_put(key, b"", True, None)
 
 
 class Rooms:
@@ -64,21 +61,27 @@ def release(wait_s: float = 0.0) -> None:
         wait_s: How long to wait for owners that are ending.
     """
     deadline = time.monotonic() + wait_s
-    while noted := [key.decode() for key in _internal_kv_list(_prefix())]:
+    while noted := _store().internal_kv_keys(_prefix(), None):
         for key in noted:
-            owner, group = key.removeprefix(_prefix()).split("/")
+            owner, group = key.removeprefix(_prefix()).decode().split("/")
             if actors(owner).get("State") == "DEAD":
                 with contextlib.suppress(Exception):  # it may have been given back in order
                     remove_placement_group(PlacementGroup(PlacementGroupID.from_hex(group)))
-                _internal_kv_del(key)
+                _store().internal_kv_del(key, False, None)
         if time.monotonic() > deadline:
             return
         time.sleep(0.1)
 
 
-def _prefix() -> str:
+def _store() -> Any:
+    """The cluster's own key-value store, as this process is connected to it."""
+    worker: Any = global_worker
+    return worker.gcs_client
+
+
+def _prefix() -> bytes:
     """What the names of a job's notes begin with; the rooms of other jobs are not ours to judge."""
-    return f"paceline-room/{ray.get_runtime_context().get_job_id()}/"
+    return f"paceline-room/{ray.get_runtime_context().get_job_id()}/".encode()
 
 
 def owner_here() -> str | None:

@@ -35,7 +35,8 @@ def test_sweep_answers_one_object_and_show_answers_the_same(run_command):
         (["--sweep.space", "{model.dropout: {choice: [0.1, 1.5]}}"], "sweep.space", "1.5"),
         (["--sweep.space", "{model.droput: {choice: [0.1]}}"], "sweep.space", "droput"),
         (["--sweep.space", "{}"], "", "at least one knob"),
-        (["--workers", 2], "", "num_workers"),
+        (["--workers", 2, "--trainer.devices", 2], "", "trainer.devices"),
+        (["--workers", 64], "", "64 worker(s)"),
         (["--gpus-per-worker", 64], "launch", "64 GPU"),
     ],
 )
