@@ -3,7 +3,8 @@
 - `steady`: the time of a training step of `paceline fit --workers 2`, with its record, its reports
   and its heartbeat, against a plain DDP loop over float pictures in memory that `torchrun` starts:
   the same network and weights, batch size, optimizer (momentum, fused), one thread a process, gloo.
-  Measured is the fastest epoch but the first on each side, which a neighbour disturbs least.
+  Measured is the fastest epoch but the first on each side, which a neighbour disturbs least. The
+  same `fit` in ranks that `torchrun` starts (`launch`) tells Ray's share of the difference.
 - `split`: pictures a second of two processes of one thread, against one process of two threads with
   the joined batch.
 - `warm`: seconds from a trial's start to its first report in a sweep of trials of two workers: the
@@ -34,6 +35,7 @@ BATCH_SIZE, LR, MOMENTUM, EPOCHS = 128, 0.02, 0.9, 4
 HERE = str(Path(__file__).parent)
 HIGHEST_LOSS = 1.15  # half of what ten classes begin with
 MAX_RATIO, MIN_WARM = 1.05, 3.0
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 
 class Case(NamedTuple):
@@ -72,19 +74,26 @@ def changes_of(case: Case, batch_size: int) -> dict[str, Any]:
     }
 
 
-def ours(case: Case, workers: int) -> float:
-    """Milliseconds of a step; one process has the batches of two workers, and two threads."""
-    batch_size = BATCH_SIZE * (1 if workers == 2 else 2)
+def ours(case: Case, how: str) -> float:
+    """Milliseconds of a step; one process has the batches of two workers, and two threads.
+
+    Args:
+        case: The network.
+        how: `ray`, `torchrun` or `one_process`.
+    """
+    batch_size = BATCH_SIZE * (2 if how == "one_process" else 1)
     with fresh_folder() as folder:
         told = folder / "clock.json"
         clock = {"class_path": "measuring.written_clock.WrittenClock"}
         changes = changes_of(case, batch_size)
         changes["trainer.callbacks"] = [{**clock, "init_args": {"path": str(told)}}]
         words = [w for k, v in changes.items() for w in (f"--{k}", _word(v))]
-        words += ["--workers", str(workers), "--tracking.log_model", "false", "--json"]
+        words += ["--tracking.log_model", "false", "--json"]
+        words += ["--workers", "2"] if how == "ray" else []
         path = os.pathsep.join([HERE, os.environ.get("PYTHONPATH", "")])
-        threads = "1" if workers == 2 else "2"
-        command = [PACELINE, "fit", case.recipe, *words]
+        threads = "2" if how == "one_process" else "1"
+        program = [*TORCHRUN, "-m", "paceline"] if how == "torchrun" else [PACELINE]
+        command = [*program, "fit", case.recipe, *words]
         run(command, folder, PYTHONPATH=path, OMP_NUM_THREADS=threads)
         found = json.loads(told.read_text())
     assert found["loss"] < HIGHEST_LOSS, found
@@ -95,17 +104,12 @@ def _word(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def torchrun(case: Case) -> float:
+def plain(case: Case) -> float:
     """Milliseconds of a step of the plain loop."""
     plan = {"recipe": case.recipe, "changes": changes_of(case, BATCH_SIZE), "lr": LR}
     plan |= {"momentum": MOMENTUM, "batch_size": BATCH_SIZE, "batches": case.batches}
     plan |= {"epochs": EPOCHS}
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-    command += [
-        "--standalone",
-        str(PEERS / "torchrun_ddp.py"),
-        json.dumps(plan),
-    ]
+    command = [*TORCHRUN, str(PEERS / "torchrun_ddp.py"), json.dumps(plan)]
     with fresh_folder() as folder:
         answer = run(command, folder).answer
     assert answer["loss"] < HIGHEST_LOSS, answer
@@ -115,9 +119,10 @@ def torchrun(case: Case) -> float:
 def rounds_of(case: Case, rounds: int) -> dict[str, list[float]]:
     """Milliseconds a step of each side, round by round."""
     sides = {
-        "ours": lambda: ours(case, 2),
-        "torchrun": lambda: torchrun(case),
-        "one_process": lambda: ours(case, 1),
+        "ours": lambda: ours(case, "ray"),
+        "torchrun": lambda: plain(case),
+        "ours_by_torchrun": lambda: ours(case, "torchrun"),
+        "one_process": lambda: ours(case, "one_process"),
     }
     found: dict[str, list[float]] = {name: [] for name in sides}
     for number in range(rounds):
@@ -180,6 +185,8 @@ def main() -> None:
         line["ms_per_step"] = {n: round(statistics.median(ms), 3) for n, ms in found.items()}
         steady = compared(found["ours"], found["torchrun"])
         print(json.dumps(line | {"what": "steady", **steady, "asked": MAX_RATIO}), flush=True)
+        launch = compared(found["ours"], found["ours_by_torchrun"])
+        print(json.dumps(line | {"what": "launch", **launch}), flush=True)
         split = compared(found["one_process"], found["ours"])
         print(json.dumps(line | {"what": "split", **split}), flush=True)
     print(json.dumps(warm(rounds)), flush=True)
