@@ -90,6 +90,22 @@ def test_an_elastic_run_goes_on_with_the_workers_there_is_room_for(cluster, work
     assert steps == list(range(len(steps)))
 
 
+def test_an_elastic_run_takes_a_node_that_comes(cluster, work: Work):
+    cluster.remove_node(*cluster.worker_nodes)
+    flags = ["--workers", "1:2", "--address", cluster.address, "--trainer.max_epochs", 24]
+    flags += ["--launch.save_every_n_steps", 4, "--model.step_s", 0.3]
+    run = work.fit("grows", *flags)
+    work.when_at("grows", 16, run, lambda: add_node(cluster))  # Train looks once a minute
+    done = work.end_of(run, 240)
+    assert done.code == 0, done.err
+    found = work.run()
+    assert found.info.status == "FINISHED"
+    assert (found.data.params["world_size"], found.data.tags["world_size"]) == ("1", "2")
+    steps = [step for step, _ in work.points("train/number")]
+    assert steps == list(range(len(steps)))
+    assert 24 * 8 < len(steps) < 24 * 16
+
+
 def test_a_run_waits_for_a_node_that_died_and_goes_on_once_it_is_back(cluster, work: Work):
     (node,) = cluster.worker_nodes
     flags = ["--workers", 2, "--address", cluster.address, "--trainer.max_epochs", 6]
