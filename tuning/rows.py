@@ -76,7 +76,7 @@ class Rows:
                 row.verdicts.append(verdict)
                 self._copy(row, verdict)
         elif kind in ("pause", "crash", "again"):
-            _interrupt(row, kind, event)
+            _disturb(row, kind, event)
         elif kind == "end":
             row.status, row.ended_at = event["status"], event["time"]
             row.stop_reason = event.get("stop_reason") or ""
@@ -153,7 +153,7 @@ class Rows:
         return sum(row.epoch for row in self.by_number.values())
 
 
-def _interrupt(row: TrialRow, kind: str, event: Mapping[str, Any]) -> None:
+def _disturb(row: TrialRow, kind: str, event: Mapping[str, Any]) -> None:
     """A trial does not run, at a rung or because its process died; or its workers began again."""
     error = event.get("error") or ""
     if kind == "crash" or (kind == "again" and error):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -27,13 +26,6 @@ def cluster() -> Iterator[Any]:
     made = Cluster(initialize_head=True, head_node_args=node)
     yield made
     made.shutdown()
-
-
-@pytest.fixture
-def work(paceline_home: Path, tmp_path: Path) -> Iterator[Work]:
-    made = Work(paceline_home, tmp_path / "work")
-    yield made
-    made.end()
 
 
 def test_a_run_whose_workers_are_killed_ten_times_trains_few_steps_twice(cluster: Any, work: Work):

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import psutil
@@ -48,13 +47,6 @@ def guarded() -> Iterator[Guarded]:
     told = next(line for line in head.stdout if line.startswith("ADDRESS"))
     yield Guarded(told.split()[1], token)
     head.communicate(timeout=60)
-
-
-@pytest.fixture
-def work(paceline_home: Path, tmp_path: Path) -> Iterator[Work]:
-    made = Work(paceline_home, tmp_path / "work")
-    yield made
-    made.end()
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "no-such-host:6379"])

@@ -35,13 +35,6 @@ def cluster() -> Iterator[Any]:
     made.shutdown()
 
 
-@pytest.fixture
-def work(paceline_home: Path, tmp_path: Path) -> Iterator[Work]:
-    made = Work(paceline_home, tmp_path / "work")
-    yield made
-    made.end()
-
-
 def test_nodes_that_share_no_folder_go_on_from_the_store_after_the_driver_was_killed(
     cluster, work: Work, s3: S3Double, prefix: str
 ):
