@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .errors import UserError, must, unknown
-from .verbs import COMMON, VERBS, Flag, Verb
+from .flags import COMMON, Flag
+from .verbs import VERBS, Verb
 
 
 @dataclass

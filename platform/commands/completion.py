@@ -7,7 +7,8 @@ from collections.abc import Iterable
 
 from .. import catalog
 from ..errors import PacelineError, unknown
-from ..verbs import COMMON, VERBS, Flag, Verb
+from ..flags import COMMON, Flag
+from ..verbs import VERBS, Verb
 
 _SCRIPTS = {
     "bash": """_paceline() {

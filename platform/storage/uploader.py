@@ -135,8 +135,9 @@ class Uploader:
         """Delete what nobody points at, at the end of a run that nobody else can be training."""
         with contextlib.suppress(OSError):
             pointed = self.objects.pointers()
-            for name in self.objects.strays(pointed.values(), timedelta(0)) if pointed else ():
-                self.objects.store.delete(name)
+            if pointed:
+                self._garbage.update(self.objects.strays(pointed.values(), timedelta(0)))
+                self._delete_garbage({pointer.name for pointer in pointed.values()})
 
     def _is_there(self, kind: str) -> bool:
         pointed = (self._pointed or {}).get(kind)

@@ -5,7 +5,8 @@ from itertools import permutations
 import pytest
 from paceline.platform.arguments import parse
 from paceline.platform.errors import UserError
-from paceline.platform.verbs import COMMON, VERBS, help_text
+from paceline.platform.flags import COMMON
+from paceline.platform.verbs import VERBS, help_text
 
 TABLE = [
     # flag, value, key of the config, what it becomes

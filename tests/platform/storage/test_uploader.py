@@ -44,6 +44,22 @@ def test_a_store_that_fails_every_third_put_loses_nothing(
     assert s3.keys(f"{prefix}/run") == sorted([latest.name, best.name, "best.json", "latest.json"])
 
 
+def test_a_deletion_that_fails_does_not_spare_the_others(
+    objects, save: Save, s3: S3Double, prefix: str, tmp_path: Path
+):
+    uploader = Uploader(objects, tmp_path / "run")
+    save(1)
+    uploader.offer(1)
+    assert uploader.close()
+    strays = [f"{prefix}/run/checkpoints/{str(n) * 64}.ckpt" for n in range(4)]
+    for name in strays:
+        s3.write(name, b"cut off")
+    s3.fail(2, 403)  # after a deletion its folder is put, lest it vanish
+    uploader.tidy()
+    assert any(line.endswith("failed") for line in s3.asked())
+    assert s3.keys(f"{prefix}/run") == [objects.pointer("latest.ckpt").name, "latest.json"]
+
+
 def test_a_pointer_never_stands_before_its_checkpoint(
     objects, save: Save, s3: S3Double, tmp_path: Path
 ):
