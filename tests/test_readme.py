@@ -67,6 +67,8 @@ for line in sys.stdin:
 """
 TO_A_SHELL = set("|&;<>()$`")
 FRESH = ("sweep", "extend")
+# Sweeps beside which quicker ones show the same.
+SLOW = ("sweep mlp --vary", "sweep mlp --like")
 
 
 @dataclass
@@ -135,7 +137,14 @@ def test_files_that_the_readme_shows_are_written(workplace: Path):
     assert (workplace / "my.yaml").exists()
 
 
-@pytest.mark.parametrize("line", [c for c in commands("sh", "") if not is_installation(c)])
+@pytest.mark.parametrize(
+    "line",
+    [
+        pytest.param(c, marks=[pytest.mark.slow] * any(words in c for words in SLOW), id=c)
+        for c in commands("sh", "")
+        if not is_installation(c)
+    ],
+)
 def test_command_of_the_readme_succeeds(line: str, environment, workplace: Path, forks: Forks):
     words = line.split()
     plain = words[0] == "paceline" and words[1] not in FRESH and not TO_A_SHELL & set(line)

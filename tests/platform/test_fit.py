@@ -319,8 +319,10 @@ def test_native_ddp_is_one_run_for_each_seed_whose_ranks_all_end(
 
 @pytest.mark.parametrize(
     ("number", "code", "workers"),
-    [(signal.SIGINT, 130, "1"), (signal.SIGTERM, 143, "2")],
-    ids=["Ctrl-C", "SIGTERM, two processes"],
+    [
+        pytest.param(signal.SIGINT, 130, "1", id="Ctrl-C"),
+        pytest.param(signal.SIGTERM, 143, "2", id="SIGTERM, two processes", marks=pytest.mark.slow),
+    ],
 )
 def test_a_signal_ends_the_run_as_killed_and_tells_what_there_is(
     number: int, code: int, workers: str, paceline_home: Path, tmp_path: Path

@@ -20,8 +20,6 @@ pytestmark = pytest.mark.ray
 
 SWEEP = ["sweep", "mlp", "--trials", "6", "--seed", "1", "--trainer.max_epochs", "9"]
 SWEEP += ["--vary", "learning_rate,dropout,layer_size", "--scheduler", "asha", "--json"]
-# Lines of the journal after which the driver is killed: at once, in the first trials, in later.
-KILLED_AT = (2, 14, 30)
 
 
 def start(home: Path, log: Path, *words: str) -> subprocess.Popen[bytes]:
@@ -91,15 +89,22 @@ def whole_home(empty_store: Path, tmp_path: Path) -> Path:
     return home
 
 
-def test_a_driver_killed_in_a_loop_leaves_the_sweep_that_was_never_killed(
-    paceline_home: Path, whole_home: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    "killed_at",  # lines of the journal after which the driver is killed
+    [
+        pytest.param((14,), id="in the first trials"),
+        pytest.param((2, 14, 30), id="in a loop", marks=pytest.mark.slow),
+    ],
+)
+def test_a_sweep_whose_driver_is_killed_ends_like_one_that_was_never_killed(
+    paceline_home: Path, whole_home: Path, tmp_path: Path, killed_at: tuple[int, ...]
 ):
     whole_log, log = tmp_path / "whole.txt", tmp_path / "killed.txt"
     left_alone = start(whole_home, whole_log, *SWEEP, "--name", "whole")
     try:
         words = [*SWEEP, "--name", "killed"]
         journal = paceline_home / "runs" / "killed" / JOURNAL
-        for lines in KILLED_AT:
+        for lines in killed_at:
             kill_when(start(paceline_home, log, *words), journal, lines, log)
             words = ["resume", "killed", "--json"]
         killed = answer(start(paceline_home, log, *words), log)

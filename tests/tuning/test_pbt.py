@@ -154,6 +154,7 @@ def test_why_tells_whom_a_member_copied_and_what_it_changed(evolved: SweepResult
     assert "learning_rate" in text
 
 
+@pytest.mark.slow
 def test_a_population_that_was_stopped_goes_on_one_at_a_time_to_the_same_end(
     evolved: SweepResult, recipe: str, module_home: Path
 ):

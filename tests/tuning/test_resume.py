@@ -190,6 +190,7 @@ def test_the_best_of_an_earlier_sweep_are_tried_first(whole: SweepResult):
     assert (first.origin, first.values) == ("point", best.values)
 
 
+@pytest.mark.slow
 def test_reconcile_ends_what_a_dead_driver_left_running(module_home: Path):
     ask_to_stop(folder_of(module_home, "dead"), 4)
     with pytest.raises(Interrupted) as caught:

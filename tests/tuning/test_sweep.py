@@ -171,6 +171,7 @@ def test_a_failing_trial_is_recorded_and_the_sweep_goes_on(recipe: Path):
     assert result.as_dict()["failed"] == 2
 
 
+@pytest.mark.slow
 def test_a_trial_that_hangs_or_finds_the_disk_full_fails_alone(
     recipe: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -18,6 +18,7 @@ def prefix(tmp_path: Path) -> str:
     return f"{tmp_path.parent.name}/{tmp_path.name}"
 
 
+@pytest.mark.slow
 def test_a_worker_is_killed_while_every_third_put_fails_and_nothing_is_lost(
     run_command, ray_here, paceline_home: Path, s3: S3Double, prefix: str
 ):
