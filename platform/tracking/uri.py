@@ -12,10 +12,14 @@ import re
 import sqlite3
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from ..errors import UserError
 from .redaction import redact
+
+if TYPE_CHECKING:
+    import requests
 
 FLAG = "--tracking-uri"
 _CREDENTIALS = ("MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
@@ -186,7 +190,7 @@ def _check_http(uri: str) -> None:
     import requests
 
     try:
-        answer = requests.get(f"{uri}/version", timeout=(5, 20))
+        answer = requests.get(f"{uri}/version", timeout=(5, 20), auth=_show_account)
     except requests.RequestException as error:
         rule = f"a server that can be reached ({innermost(error)})"
         remedy = "start it with `mlflow server`, or leave the flag out to write to a local file"
@@ -196,6 +200,19 @@ def _check_http(uri: str) -> None:
         raise _refused(uri, f"a server that works ({answer.status_code})", remedy)
     if answer.status_code in (401, 403):
         raise refused_entry(uri, answer.status_code)
+
+
+def _show_account(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Show the account that MLflow's client shows: of its variables, or of `~/.mlflow`."""
+    from mlflow.utils.credentials import read_mlflow_creds
+    from requests.auth import HTTPBasicAuth
+
+    account = read_mlflow_creds()
+    if account.username and account.password:
+        return HTTPBasicAuth(account.username.encode(), account.password.encode())(request)
+    if token := os.environ.get(_CREDENTIALS[0]):
+        request.headers["Authorization"] = f"Bearer {token}"
+    return request
 
 
 def refused_entry(uri: str, status: int) -> UserError:
