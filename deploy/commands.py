@@ -1,4 +1,4 @@
-"""`paceline cluster`: the verbs of where runs happen. Rendering imports no torch, Ray or MLflow."""
+"""`paceline cluster`: the verbs of where runs happen. None imports torch, Ray or MLflow here."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from typing import Any
 
 from ..platform.arguments import Arguments
 from ..platform.errors import UserError, unknown
+from .local.commands import ACTIONS as OF_A_LOCAL_CLUSTER
 from .render import TARGETS, render, write
 
 Answer = tuple[Any, str, int]
 
 
 def cluster_command(arguments: Arguments) -> Answer:
-    """`paceline cluster render TARGET` and `paceline cluster check FOLDER`.
+    """`paceline cluster render TARGET`, `check FOLDER`, `up`, `status`, `env`, `kill NODE`, `down`.
 
     Raises:
         UserError: Unknown action or target, a wrong value, or files in the way.
@@ -53,7 +54,7 @@ def _check(arguments: Arguments) -> Answer:
     return answer, "\n".join(lines), 2 if broken else 0
 
 
-_ACTIONS = {"render": _render, "check": _check}
+_ACTIONS = {"render": _render, "check": _check, **OF_A_LOCAL_CLUSTER}
 
 
 def _next_steps(folder: Path, files: dict[str, str]) -> list[str]:

@@ -88,7 +88,6 @@ def environment(profile: Profile) -> dict[str, str]:
     return {
         "RAY_ADDRESS": profile.address,
         "RAY_API_SERVER_ADDRESS": profile.jobs_address,
-        "MLFLOW_TRACKING_URI": profile.tracking_uri,
         **node_environment(profile),
     }
 
@@ -96,11 +95,15 @@ def environment(profile: Profile) -> dict[str, str]:
 def node_environment(profile: Profile) -> dict[str, str]:
     """What a node of the cluster has in its environment, and so all that it starts.
 
-    Addresses that a job is told by Ray and by its command line are no part of it.
+    Where the cluster is, a job is told by Ray. A Ray that is at the loopback asks to be looked for
+    there: by a switch whose name tells of other systems, as it is off on those by itself.
     """
+    is_here = host_and_port(profile.address)[0] in ("127.0.0.1", "localhost")
     return {
+        **({"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"} if is_here else {}),
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": profile.token_path,
+        "MLFLOW_TRACKING_URI": profile.tracking_uri,
         "MLFLOW_TRACKING_USERNAME": profile.tracking_username,
         "MLFLOW_TRACKING_PASSWORD": _secret(profile.tracking_password_path),
         **_storage_environment(profile),

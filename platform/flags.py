@@ -98,3 +98,11 @@ CLUSTER = (
     Flag("out", "folder to write; default paceline-TARGET", None, "DIR"),
     Flag("force", "overwrite what is there", None, None),
 )
+CLUSTER_UP = (
+    Flag("nodes", "worker nodes that `up` starts beside the head; default 2", None, "INT"),
+    Flag("cpus", "CPU cores that Ray counts on each; default: shared out", None, "INT"),
+    Flag("gcs-port", "where Ray's head listens; default 6379 or a free one", None, "INT"),
+    Flag("dashboard-port", "where Ray's dashboard and jobs do; default 8265", None, "INT"),
+    Flag("mlflow-port", "where MLflow does; default 5000", None, "INT"),
+    Flag("s3-port", "where the object store does; default 7070", None, "INT"),
+)

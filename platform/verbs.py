@@ -150,9 +150,10 @@ VERBS = {
         ),
         Verb(
             "cluster",
-            "render TARGET (compose, kuberay, slurm, on-premise, aws, image) or check FOLDER",
+            "render TARGET (compose, kuberay, slurm, on-premise, aws, image), check FOLDER, or "
+            "one on this machine: up, status, env, kill NODE, down",
             ("ACTION", "TARGET?"),
-            flags.CLUSTER,
+            (*flags.CLUSTER, *flags.CLUSTER_UP),
         ),
         Verb(
             "data",

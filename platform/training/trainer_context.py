@@ -22,6 +22,7 @@ _KNOWN_WARNINGS = (
     ".*GPU available but not used.*",
     ".*overridden `transfer_batch_to_device` in `LightningModule`.*",
     ".*number of training batches .* is smaller than the logging interval.*",
+    ".*`srun` command is available on your system but is not used.*",  # runs start without it
     ".*`isinstance.treespec, LeafSpec.` is deprecated.*",  # torch's, inside Lightning
 )
 # What Lightning sets when it starts the other ranks of a DDP run.

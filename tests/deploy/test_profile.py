@@ -57,6 +57,7 @@ def test_a_process_is_told_all_it_needs(profile: Profile):
     assert environment(profile) == {
         "RAY_ADDRESS": "127.0.0.1:6379",
         "RAY_API_SERVER_ADDRESS": "http://127.0.0.1:8265",
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": profile.token_path,
         "MLFLOW_TRACKING_URI": "http://127.0.0.1:5000",

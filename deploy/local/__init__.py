@@ -1,0 +1,1 @@
+"""A cluster for real on one machine: Ray's nodes, MLflow, a database, an object store."""

@@ -1,0 +1,65 @@
+"""The ports of the cluster's services: those asked for, the usual ones, or any that is free."""
+
+from __future__ import annotations
+
+import socket
+
+from ...platform.errors import UserError, must
+from .cluster import HOST
+
+USUAL = {"gcs": 6379, "dashboard": 8265, "mlflow": 5000, "s3": 7070}
+
+
+def is_free(port: int) -> bool:
+    """Whether nobody listens at a port of the loopback."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
+
+
+def answers(port: int) -> bool:
+    """Whether somebody listens at a port of the loopback."""
+    try:
+        with socket.create_connection((HOST, port), timeout=2):
+            return True
+    except OSError:
+        return False
+
+
+def choose(asked: dict[str, int]) -> dict[str, int]:
+    """A port for each service.
+
+    Args:
+        asked: Service -> port that it must have.
+
+    Raises:
+        UserError: One that was asked for is taken, asked for twice, or no port.
+    """
+    for name, port in asked.items():
+        flag = f"--{name}-port"
+        if not 1024 <= port <= 65535:
+            raise UserError(must(flag, "an integer from 1024 to 65535", port), flag)
+        if list(asked.values()).count(port) > 1:
+            raise UserError(must(flag, "a port of its own", port), flag)
+        if not is_free(port):
+            remedy = f"another one, or none: {flag} is any free port then"
+            raise UserError(must(flag, "a free port", port), flag, remedy)
+    ports = dict(asked)
+    for name, port in USUAL.items():
+        if name not in ports:
+            usual = port not in ports.values() and is_free(port)
+            ports[name] = port if usual else _any(set(ports.values()))
+    return ports
+
+
+def _any(taken: set[int]) -> int:
+    while True:
+        with socket.socket() as probe:
+            probe.bind((HOST, 0))
+            port = probe.getsockname()[1]
+        if port not in taken:
+            return port
