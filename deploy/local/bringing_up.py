@@ -6,7 +6,6 @@ import dataclasses
 import os
 import secrets
 import shlex
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -14,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 
 from ...platform.errors import UserError, must
 from ...platform.signals import interruptible
-from ..profile import (
+from ..cluster_profile import (
     FOLDER,
     cluster_folder,
     environment,
@@ -42,7 +41,10 @@ DEFAULT_NODES = 2
 
 
 def bring_up(
-    nodes: int | None, cpus: int | None, ports: dict[str, int]
+    nodes: int | None,
+    cpus: int | None,
+    ports: dict[str, int],
+    tell: Callable[[str], object] = lambda line: None,
 ) -> tuple[LocalCluster, list[str]]:
     """Start a cluster, or what is missing of the one that there is.
 
@@ -50,6 +52,7 @@ def bring_up(
         nodes: Worker nodes beside the head; default: those there are, or 2.
         cpus: CPU cores that Ray counts on each; default: the machine's, shared out.
         ports: Service -> port that it must have.
+        tell: Is called with a line for each part that is up.
 
     Returns:
         The cluster, and the parts that were started.
@@ -67,11 +70,11 @@ def bring_up(
             cluster = None
         if cluster is not None:
             cluster = _changed(cluster, nodes, cpus, ports)
-            return cluster, _start_missing(cluster)
+            return cluster, _start_missing(cluster, tell)
         _refuse_a_home_that_is_in_use()
         cluster = _prepare(nodes or DEFAULT_NODES, cpus, choose(ports))
         try:
-            started = _start_missing(cluster)
+            started = _start_missing(cluster, tell)
             _write_environment(cluster)
         except BaseException:
             end_all(cluster, grace_s=0)
@@ -149,7 +152,7 @@ def is_alive(cluster: LocalCluster, part: str) -> bool:
     return alive
 
 
-def _start_missing(cluster: LocalCluster) -> list[str]:
+def _start_missing(cluster: LocalCluster, tell: Callable[[str], object]) -> list[str]:
     """Start the parts that are not alive: those at once that do not need each other.
 
     MLflow writes to the database and the store, a worker joins the head.
@@ -158,11 +161,11 @@ def _start_missing(cluster: LocalCluster) -> list[str]:
     if HEAD in dead:  # workers do not outlive their head
         dead = [part for part in cluster.parts if part in dead or part.startswith(WORKER)]
     for stage in ((POSTGRESQL, S3), (MLFLOW, HEAD), (WORKER,)):
-        _start_at_once(cluster, [part for part in dead if part.startswith(stage)])
+        _start_at_once(cluster, [part for part in dead if part.startswith(stage)], tell)
     return dead
 
 
-def _start_at_once(cluster: LocalCluster, parts: list[str]) -> None:
+def _start_at_once(cluster: LocalCluster, parts: list[str], tell: Callable[[str], object]) -> None:
     """Start some parts beside each other; what a dead one left behind is ended first."""
     if not parts:
         return
@@ -173,8 +176,7 @@ def _start_at_once(cluster: LocalCluster, parts: list[str]) -> None:
         starting = {pool.submit(_starter(part), cluster): part for part in parts}
         for done in as_completed(starting):
             done.result()
-            took = f"up after {time.monotonic() - begin:.1f} s"
-            print(f"{starting[done]}: {took}", file=sys.stderr, flush=True)
+            tell(f"{starting[done]}: up after {time.monotonic() - begin:.1f} s")
     except BaseException:  # the others end as soon as what they wait for does
         pool.shutdown(wait=False, cancel_futures=True)
         processes.end(cluster.id, lambda part: part in parts, grace_s=0)

@@ -25,7 +25,7 @@ from pathlib import Path
 
 from ...platform.errors import UserError
 from ...platform.home import home
-from ..profile import Profile, cluster_folder, write_private
+from ..cluster_profile import Profile, cluster_folder, write_private
 
 FILE, ENVIRONMENT_FILE = "local.json", "cluster.env"
 HOST, BUCKET, REGION, ACCOUNT = "127.0.0.1", "paceline", "us-east-1", "admin"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import Any
 
 from ...platform.arguments import Arguments
@@ -30,7 +31,7 @@ def up(arguments: Arguments) -> Answer:
     if nodes is not None and nodes > 64:
         raise UserError(must("--nodes", "an integer from 1 to 64", nodes), "--nodes")
     ports = {n: options[f"{n}_port"] for n in PORTS if options.get(f"{n}_port") is not None}
-    cluster, started = bring_up(nodes, cpus, ports)
+    cluster, started = bring_up(nodes, cpus, ports, _show)
     profile = cluster.profile()
     answer = {
         "state": "up",
@@ -45,6 +46,11 @@ def up(arguments: Arguments) -> Answer:
         "environment": str(cluster.folder / ENVIRONMENT_FILE),
     }
     return answer, "\n".join(_told(cluster, started)), 0
+
+
+def _show(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
 
 
 def _told(cluster: LocalCluster, started: list[str]) -> list[str]:

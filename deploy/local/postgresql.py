@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from ..profile import write_private
+from ..cluster_profile import write_private
 from .cluster import POSTGRESQL, LocalCluster
 from .processes import failed, start, wait_until
 

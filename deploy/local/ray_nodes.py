@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from ..profile import node_environment
+from ..cluster_profile import node_environment
 from .cluster import HEAD, HOST, LocalCluster
 from .processes import failed, of_cluster, start
 

@@ -9,8 +9,8 @@ import urllib.request
 from base64 import b64encode
 from pathlib import Path
 
+from ..cluster_profile import node_environment, write_private
 from ..manifests.parts import AUTH_TEXT, FLASK_KEY, MLFLOW_SAFETY
-from ..profile import node_environment, write_private
 from . import postgresql
 from .cluster import ACCOUNT, BUCKET, HOST, MLFLOW, S3, LocalCluster
 from .ports import answers

@@ -6,7 +6,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from paceline.deploy.profile import (
+from paceline.deploy.cluster_profile import (
     Profile,
     cluster_folder,
     environment,
