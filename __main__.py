@@ -49,6 +49,8 @@ _HOME_OF = {
     "compare": ".tuning.manage.commands",
     "clean": ".tuning.manage.commands",
     "cluster": ".deploy.commands",
+    "submit": ".deploy.jobs.commands",
+    "cancel": ".deploy.jobs.commands",
 }
 
 

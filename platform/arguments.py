@@ -49,9 +49,21 @@ def parse(argv: list[str]) -> Arguments:
     """
     if argv[0] not in VERBS:
         raise unknown("VERB", argv[0], VERBS)
-    verb = VERBS[argv[0]]
+    verb, rest = VERBS[argv[0]], list(argv[1:])
+    if verb.takes_verb:  # whose words mean something to that verb alone
+        is_help = any(word in ("-h", "--help") for word in rest)
+        return Arguments(verb, {}, {"help": True} if is_help else {}, more=rest)
+    return parse_words(verb, rest)
+
+
+def parse_words(verb: Verb, rest: list[str]) -> Arguments:
+    """Parse the words behind a verb, which are used up.
+
+    Raises:
+        UserError: As `parse`.
+    """
     flags = {flag.name: flag for flag in (*COMMON, *verb.flags)}
-    parsed, words, rest = Arguments(verb, {}), [], list(argv[1:])
+    parsed, words = Arguments(verb, {}), []
     while rest:
         word = rest.pop(0)
         if word in ("-h", "--help"):
@@ -102,7 +114,7 @@ def _take(word: str, rest: list[str], flags: dict[str, Flag], parsed: Arguments)
 
 def _set_option(flag: Flag, value: str, parsed: Arguments) -> None:
     name = flag.name.replace("-", "_")
-    if flag.name in ("config", "set"):
+    if flag.name in ("config", "set", "exclude"):
         parsed.options.setdefault(name, []).append(value)
         return
     if flag.metavar == "INT":

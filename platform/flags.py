@@ -92,6 +92,18 @@ BENCH = (
     STORAGE,
 )
 SEEDS = (Flag("seeds", "repeat with this many seeds; report mean and interval", None, "INT"),)
+SUBMIT = (
+    Flag("address", "http://host:8265, Ray's dashboard; default: the known one", None, "ADDRESS"),
+    Flag("detach", "leave once the job is submitted", None, None),
+    Flag("working-dir", "folder that is sent; default: this one", None, "DIR"),
+    Flag("exclude", "leave such files out (may be repeated)", None, "PATTERN"),
+    Flag("max-upload", "MiB that may be sent; default 95", None, "INT"),
+    Flag("python", "interpreter on the cluster; default python", None, "PROGRAM"),
+)
+CANCEL = (
+    SUBMIT[0],
+    Flag("timeout", "how long to wait; default 180", None, "SECONDS"),
+)
 CLUSTER = (
     Flag("set", "one value, as workers=3 (may be repeated)", None, "KEY=VALUE"),
     Flag("values", "YAML file of values", None, "FILE"),

@@ -17,6 +17,7 @@ from .joining import as_launched, follow, is_joining, joinable
 from .launch.recorded import train
 from .progress import EpochProgress
 from .result import RunResult
+from .run_context import told
 from .signals import Interrupted, interruptible
 from .storage.going_on import best_address
 from .storage.location import place_of
@@ -168,7 +169,9 @@ def train_run(run: Run, built: Built, callbacks: Sequence[Any] = ()) -> RunResul
         state["storage"] = place_of(config.launch.storage)
     link = store.link(run.run_id)
     result = RunResult(name, run.run_id, "running", {}, None, store.uri, 0.0, link)
-    with _recorded(store, result, folder, state, run.started), joinable(result, folder, config):
+    context = told(run=name, run_id=run.run_id)
+    recorded = _recorded(store, result, folder, state, run.started)
+    with recorded, joinable(result, folder, config), context:
         write_atomic(folder / "config.yaml", config.text())
         write_state(folder, state | {"status": "running"})
         outcome = _train(run, built, callbacks)

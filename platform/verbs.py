@@ -20,6 +20,7 @@ class Verb:
         flags: Its short flags.
         takes_keys: Whether dotted config keys may be given.
         takes_more: Whether it hands other flags on to the module, which knows them.
+        takes_verb: Whether another verb's whole command line stands behind it.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Verb:
     flags: tuple[Flag, ...] = ()
     takes_keys: bool = False
     takes_more: bool = False
+    takes_verb: bool = False
 
 
 VERBS = {
@@ -148,6 +150,14 @@ VERBS = {
                 Flag("tracking-uri", "MLflow store", "tracking.uri", "URI"),
             ),
         ),
+        Verb(
+            "submit",
+            "run fit, sweep, resume, ... as a job of a cluster; follow JOB: see one again",
+            ("VERB?", "WORD*"),
+            flags.SUBMIT,
+            takes_verb=True,
+        ),
+        Verb("cancel", "end a job in order, and wait until it has", ("JOB",), flags.CANCEL),
         Verb(
             "cluster",
             "render TARGET (compose, kuberay, slurm, on-premise, aws, image), check FOLDER, or "

@@ -23,6 +23,7 @@ from ..platform.catalog import entries
 from ..platform.configuration.config import Config
 from ..platform.configuration.keys import CLASS_SECTIONS, get_key, short_key
 from ..platform.errors import TRACEBACK, PacelineError
+from ..platform.run_context import told
 from ..platform.storage.location import place_of
 from . import ray_settings as ray_settings
 from .one_process import OneProcess
@@ -61,7 +62,11 @@ def run_trial(suggestion: dict[str, Any], plan: TrialPlan, report: Report) -> No
     _outlive_the_stop()
     sys.path += [place for place in plan.path if place not in sys.path]
     training = _training(suggestion, plan, report, folder)
-    with only_writer(folder), logged(folder, suggestion["attempt"]):
+    trial = folder.name
+    context = told(
+        sweep=plan.name, trial=trial, run=f"{plan.name}-{trial}", run_id=suggestion["run_id"]
+    )
+    with only_writer(folder), logged(folder, suggestion["attempt"]), context:
         end = _end_of(suggestion, plan, training, folder)
     if training.is_stopped:
         sys.exit(0)  # nobody waits for another report of this trial

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..configuration.config import Config
+from ..run_context import known
 from ..training.building import Built
 from ..training.fitting import prepare
 from ..training.many_processes import check_strategy
@@ -101,6 +102,7 @@ def train_wide(
         folder=str(folder),
         path=tuple(sys.path),
         working_folder=os.getcwd(),
+        context=known(),
         **more,
     )
     driver = Driver(plan, config.launch, on_attempt=on_attempt, on_result=on_result, pool=pool)

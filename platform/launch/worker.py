@@ -25,6 +25,7 @@ from ..configuration.classes import load_class
 from ..configuration.config import Config
 from ..errors import PacelineError
 from ..progress import EpochProgress
+from ..run_context import told
 from ..tracking.system import SystemMonitor
 from ..tracking.writer import MetricWriter
 from ..training.building import Built
@@ -74,6 +75,7 @@ class WorkerPlan:
             arguments: a function that sends a dict to the driver and waits for its answer. Its
             `is_stopped` says whether that was to stop.
         rank_0_callbacks: `{class_path, init_args}` of further callbacks for rank 0.
+        context: What the workers are part of, as `run_context.told` takes it.
     """
 
     config: dict[str, Any]
@@ -95,6 +97,7 @@ class WorkerPlan:
     node_names: Mapping[str, str] = field(default_factory=dict)
     reporter: Mapping[str, Any] | None = None
     rank_0_callbacks: Sequence[Mapping[str, Any]] = ()
+    context: Mapping[str, str] = field(default_factory=dict)
 
 
 def run_worker(data: dict[str, Any]) -> dict[str, Any]:
@@ -116,7 +119,8 @@ def run_worker(data: dict[str, Any]) -> dict[str, Any]:
         os.chdir(plan.working_folder)
     try:
         folder = folder_here(plan.folder, plan.place, plan.driver_node, plan.run_id)
-        outcome = _train(plan, folder)
+        with told(**plan.context, rank=ray.train.get_context().get_world_rank()):
+            outcome = _train(plan, folder)
     except SIGTERMException:
         return {"left": True}
     except BaseException as error:

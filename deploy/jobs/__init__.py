@@ -1,0 +1,1 @@
+"""Commands that run as jobs on a Ray cluster: sent, followed, cancelled."""

@@ -1,0 +1,1 @@
+"""What MLflow finds of ours by entry points: tags of runs in our jobs, and projects as jobs."""
