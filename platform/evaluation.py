@@ -26,7 +26,7 @@ from .runs import open_store
 from .signals import interruptible
 from .storage.going_on import local_copy
 from .storage.location import is_object_store
-from .storage.state_mirror import refresh
+from .storage.run_in_store import refresh
 from .tracking.logger import RunLogger
 from .tracking.store import Store
 from .tracking.uri import resolve_uri

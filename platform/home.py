@@ -23,7 +23,7 @@ from typing import Any
 
 from .errors import UserError, must, unknown
 from .storage.location import is_object_store, parse
-from .storage.state_mirror import is_taken, kept_in_store, refresh
+from .storage.run_in_store import is_taken, kept_in_store, refresh
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 

@@ -12,16 +12,17 @@ import contextlib
 import hashlib
 import json
 import logging
+import os
 import re
-import secrets
+import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-from ..errors import UserError, must
-from .location import FLAG, is_object_store, parse
-from .object_store import ObjectStore, told, unusable
+from ..errors import UserError
+from .lease import Lease
+from .object_store import ObjectStore, told
 
 logger = logging.getLogger("paceline.storage")
 
@@ -40,12 +41,13 @@ class StateMirror:
         store: The run's own place in the store.
         folder: Its folder on the driver's disk.
         write: Writes a small file whole or not at all.
+        lease: This process's right to work on it, kept for as long as the mirror runs.
     """
 
-    def __init__(self, store: ObjectStore, folder: Path, write: Write):
-        self.store, self.folder, self.write = store, folder, write
+    def __init__(self, store: ObjectStore, folder: Path, write: Write, lease: Lease | None = None):
+        self.store, self.folder, self.write, self.lease = store, folder, write, lease
         self._stamps: dict[str, tuple[int, int]] = {}
-        self._is_over, self._has_told = threading.Event(), False
+        self._is_over, self._has_told, self._is_lost = threading.Event(), False, False
         self._thread = threading.Thread(target=self._run, name="paceline-state", daemon=True)
 
     def pull(self) -> bool:
@@ -94,7 +96,10 @@ class StateMirror:
     def close(self) -> None:
         """Push the end, wait for that while it may help, and say so if it did not."""
         self._is_over.set()
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
+        if self._is_lost:
+            return
         deadline = time.monotonic() + PATIENCE_S
         while (error := self._pushed()) is not None:
             if time.monotonic() > deadline:
@@ -102,10 +107,16 @@ class StateMirror:
                 logger.warning("The state of %s is not in %s. %s", self.folder, where, reason)
                 return
             time.sleep(1)
+        with contextlib.suppress(OSError):
+            if self.lease is not None:
+                self.lease.release()
 
     def _run(self) -> None:
         while not self._is_over.wait(EVERY_S):
             error = self._pushed()
+            if self._is_lost:
+                self._leave()
+                return
             if error is not None and not self._has_told:
                 where = self.store.location.plain_uri
                 logger.warning(
@@ -113,9 +124,18 @@ class StateMirror:
                 )
             self._has_told = error is not None
 
+    def _leave(self) -> None:
+        """End this process's work in order: what it would write is another's now."""
+        where = self.store.location.plain_uri
+        logger.error("Another process has taken %s over; this one leaves it.", where)
+        if callable(signal.getsignal(signal.SIGTERM)):
+            os.kill(os.getpid(), signal.SIGTERM)
+
     def _pushed(self) -> OSError | None:
         try:
-            self.push()
+            self._is_lost = self.lease is not None and not self.lease.renew()
+            if not self._is_lost:
+                self.push()
         except OSError as error:
             return error
         return None
@@ -142,94 +162,3 @@ def _files_in(data: bytes, store: ObjectStore) -> dict[str, str]:
         where = store.location.under(STATE).plain_uri
         raise UserError(f"`{STATE}` must be a run's state, but is damaged.", where)
     return files
-
-
-def check_usable(storage: str) -> ObjectStore:
-    """Write, read and delete an object.
-
-    Args:
-        storage: Address of an object store.
-
-    Returns:
-        The store.
-
-    Raises:
-        UserError: It is unreachable, or one of that is forbidden.
-    """
-    store, token = ObjectStore(parse(storage)), secrets.token_hex(8)
-    try:
-        store.put(f".probe-{token}", token.encode())
-        found = store.get(f".probe-{token}")
-        store.delete(f".probe-{token}")
-    except OSError as error:
-        raise unusable(store.location, error) from None
-    if found != token.encode():
-        raise unusable(store.location, OSError("what was written is not what is read"))
-    return store
-
-
-def is_taken(storage: str | None, name: str) -> bool:
-    """Whether an object store has a run or sweep of a name.
-
-    Raises:
-        UserError: It does not answer.
-    """
-    if storage is None or not is_object_store(storage):
-        return False
-    store = ObjectStore(parse(storage)).under(name)
-    try:
-        return store.size(STATE) is not None
-    except OSError as error:
-        raise unusable(store.location, error) from None
-
-
-def refresh(storage: str | None, folder: Path, write: Write) -> None:
-    """Bring the state of a run or sweep to this disk, if another machine has gone on with it.
-
-    Args:
-        storage: Where it is kept; of anything but an object store there is nothing to bring.
-        folder: Its folder on this disk.
-        write: Writes a small file whole or not at all.
-
-    Raises:
-        UserError: The store does not answer and nothing is here, or what it has is no state.
-    """
-    if storage is None or not is_object_store(storage):
-        return
-    store = ObjectStore(parse(storage))
-    try:
-        StateMirror(store.under(folder.name), folder, write).pull()
-    except OSError as error:
-        if not (folder / "run.json").exists():
-            raise unusable(store.location, error) from None
-        logger.warning("%s does not answer; %s", store.location.plain_uri, told(error))
-
-
-@contextlib.contextmanager
-def kept_in_store(storage: str | None, folder: Path, write: Write, again: bool) -> Iterator[None]:
-    """Keep the state of what is worked on in its object store, if it has one.
-
-    Args:
-        storage: Where it is kept.
-        folder: Its folder on this disk, which this process alone works on.
-        write: Writes a small file whole or not at all.
-        again: The name may be taken (a resume).
-
-    Raises:
-        UserError: The store cannot be used, or has another run of the name.
-    """
-    if storage is None or not is_object_store(storage):
-        yield
-        return
-    store = check_usable(storage)
-    if not again and is_taken(storage, folder.name):
-        where = store.location.under(folder.name).plain_uri
-        remedy = f"another --name, or go on with it: paceline resume {folder.name} {FLAG} {storage}"
-        raise UserError(must("--name", "a new name", folder.name), where, remedy)
-    refresh(storage, folder, write)
-    mirror = StateMirror(store.under(folder.name), folder, write)
-    mirror.start()
-    try:
-        yield
-    finally:
-        mirror.close()
