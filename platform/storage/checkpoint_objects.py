@@ -126,6 +126,27 @@ class CheckpointObjects:
             if f"{FOLDER}/{found.name}" not in names and now - found.changed > after
         ]
 
+    def remove(self, kinds: Collection[str], *, dry_run: bool = False) -> dict[str, int]:
+        """Delete checkpoints, and what is left of uploads that were cut off, once nobody uploads.
+
+        A pointer goes before the object it points at, so that nobody ever follows one to nothing.
+
+        Args:
+            kinds: `latest.ckpt`, `best.ckpt`; an object that the other one needs stays.
+            dry_run: Only tell.
+
+        Returns:
+            Name -> bytes of each object.
+        """
+        pointers = {_pointer_name(kind) for kind in kinds}
+        needed = {p.name for kind, p in self.pointers().items() if kind not in kinds}
+        found = {one.name: one.size for one in self.store.listed()}
+        doomed = [name for name in found if name in pointers]
+        doomed += [n for n in found if n.startswith(f"{FOLDER}/") and n not in needed]
+        for name in () if dry_run else doomed:
+            self.store.delete(name)
+        return {name: found[name] for name in doomed}
+
     def bring(self, kind: str, pointer: Pointer, folder: Path) -> Path:
         """Copy a checkpoint into a folder, where it takes the place of the one of its name.
 

@@ -50,3 +50,16 @@ def test_trials_go_to_the_store_and_another_machine_adds_to_them(
     # The first machine learns of it.
     monkeypatch.setenv("PACELINE_HOME", str(paceline_home))
     assert run_command("show", "swept", *storage, "--json").json["trials"] == 3
+
+    def objects() -> set[str]:
+        return {key for key in s3.keys(f"{prefix}/swept/trials") if "checkpoints" in key}
+
+    shown = run_command("clean", "swept", "--keep", 1, "--dry-run", "--json").json["sweeps"][0]
+    assert len(objects()) >= 3
+    cleaned = run_command("clean", "swept", "--keep", 1, "--json").json["sweeps"][0]
+    assert cleaned["removed"] == shown["removed"]
+    assert f"s3://{BUCKET}/{prefix}/swept/trials/002/latest.json" in cleaned["removed"]
+    best = run_command("show", "swept", "--json").json["best"]
+    assert [f"s3://{BUCKET}/{prefix}/swept/trials/{key}" for key in objects()] == [
+        best["checkpoint"]
+    ]

@@ -17,11 +17,14 @@ from typing import Any
 
 from ...platform.errors import UserError
 from ...platform.home import claim, is_held, read_state, runs_folder
+from ...platform.storage.checkpoint_objects import CheckpointObjects
+from ...platform.storage.location import parse, place_of
+from ...platform.storage.object_store import ObjectStore, told
 from ...platform.training.checkpoint_names import BEST, LATEST
 from ..journal import JOURNAL
 from ..report.pareto import pareto
 from ..rows import Rows, TrialRow
-from ..trial_folder import folder_of
+from ..trial_folder import folder_of, names_of
 from .found import (
     Sweep,
     by_score,
@@ -44,7 +47,7 @@ class Cleaned:
         status: How it stands.
         kept: Trials whose best checkpoint stays because it is among the best.
         living: Trials that may go on; nothing of them was touched.
-        removed: Files, from the sweep's folder.
+        removed: Files, from the sweep's folder, and objects by their address.
         bytes: Their size.
         refused: Why nothing was done; empty when it was.
     """
@@ -170,7 +173,37 @@ def _clean(sweep: Sweep, keep: int, *, dry_run: bool) -> Cleaned:
     except OSError as error:
         what = f"`{sweep.name}` must be a folder of your own, but is not: {error.strerror}."
         raise UserError(what, str(error.filename or sweep.folder)) from None
+    for address, size in _remove_objects(sweep, doomed, dry_run=dry_run):
+        cleaned.removed.append(address)
+        cleaned.bytes += size
     return cleaned
+
+
+def _remove_objects(
+    sweep: Sweep, doomed: dict[int, tuple[str, ...]], *, dry_run: bool
+) -> Iterator[tuple[str, int]]:
+    """Delete the same checkpoints where the sweep keeps them in an object store.
+
+    Yields:
+        Each object's address and size.
+
+    Raises:
+        UserError: The store does not answer.
+    """
+    storage = (config_values(sweep.folder).get("launch") or {}).get("storage")
+    for number, names in doomed.items():
+        place = place_of(storage, sweep.name, *names_of(number))
+        if place is None:
+            return
+        objects = CheckpointObjects(ObjectStore(parse(place)))
+        try:
+            removed = objects.remove(names, dry_run=dry_run)
+        except OSError as error:
+            what = f"`{sweep.name}` must be in a store that answers, but {told(error)}"
+            remedy = "paceline clean again, once it does; what is gone is not missed"
+            raise UserError(what, objects.store.location.plain_uri, remedy) from None
+        for name, size in removed.items():
+            yield objects.store.location.under(name).plain_uri, size
 
 
 def _on_front(sweep: Sweep) -> list[int]:

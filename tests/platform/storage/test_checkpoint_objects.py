@@ -161,3 +161,24 @@ def test_a_run_on_a_disk_that_has_its_checkpoint_goes_on_without_the_store(
     assert "does not answer; going on from" in caplog.text
     with pytest.raises(UserError, match="can be written and read"):
         newest(tmp_path / "elsewhere", objects, patience_s=0)
+
+
+def test_removal_spares_what_the_other_pointer_needs_and_leads_nobody_astray(
+    objects: CheckpointObjects, save: Save, s3: S3Double, prefix: str
+):
+    folder = save(1)
+    name = put(objects, folder / "latest.ckpt").name
+    put(objects, folder / "latest.ckpt", "best.ckpt")
+    stray = f"checkpoints/{'a' * 64}.ckpt"
+    s3.write(f"{prefix}/run/{stray}", b"cut off")
+    before = s3.keys(f"{prefix}/run")
+    told = objects.remove(["latest.ckpt"], dry_run=True)
+    assert set(told) == {"latest.json", stray}
+    assert told[stray] == len(b"cut off")
+    assert s3.keys(f"{prefix}/run") == before
+    assert objects.remove(["latest.ckpt"]) == told
+    assert s3.keys(f"{prefix}/run") == ["best.json", name]
+    s3.fail(0)
+    assert set(objects.remove(["latest.ckpt", "best.ckpt"])) == {"best.json", name}
+    gone = [line for line in s3.asked() if line.startswith("DELETE")]
+    assert [line.rpartition("/")[2] for line in gone] == ["best.json", name.rpartition("/")[2]]
