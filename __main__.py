@@ -38,6 +38,7 @@ _HOME_OF = {
     "sync": ".platform.commands.sync_command",
     "ui": ".platform.commands.ui_command",
     "sweep": ".tuning.commands",
+    "plan": ".tuning.forecast.command",
     "resume": ".tuning.commands",
     "extend": ".tuning.commands",
     "reconcile": ".tuning.commands",
@@ -49,6 +50,7 @@ _HOME_OF = {
     "compare": ".tuning.manage.commands",
     "clean": ".tuning.manage.commands",
     "cluster": ".deploy.commands",
+    "doctor": ".deploy.doctor.command",
     "submit": ".deploy.jobs.commands",
     "cancel": ".deploy.jobs.commands",
 }

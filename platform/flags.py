@@ -118,3 +118,14 @@ CLUSTER_UP = (
     Flag("mlflow-port", "where MLflow does; default 5000", None, "INT"),
     Flag("s3-port", "where the object store does; default 7070", None, "INT"),
 )
+PLAN = (
+    *(flag for flag in SWEEP if flag.name != "like"),
+    Flag("like", "take the times of this run or sweep, and measure none", None, "NAME"),
+    Flag("measure", "seconds to measure in; default 10", None, "SECONDS"),
+)
+DOCTOR = (
+    Flag("address", "Ray cluster; default: the one that this home knows", None, "ADDRESS"),
+    Flag("storage", "folder or s3://bucket/prefix of runs", None, "PLACE"),
+    Flag("tracking-uri", "MLflow store or server", None, "URI"),
+    Flag("timeout", "how long a row may take; default 60", None, "SECONDS"),
+)

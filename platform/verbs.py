@@ -84,6 +84,13 @@ VERBS = {
             (*flags.RECIPE, *flags.SWEEP, *flags.CONFIG),
             True,
         ),
+        Verb(
+            "plan",
+            "what a sweep would take: time, room, disk; starts nothing",
+            ("RECIPE",),
+            (*flags.RECIPE[1:], *flags.PLAN, *flags.CONFIG),
+            True,
+        ),
         Verb("resume", "go on with an interrupted sweep or run", ("NAME",), flags.GO_ON, True),
         Verb(
             "extend",
@@ -165,6 +172,7 @@ VERBS = {
             ("ACTION", "TARGET?"),
             (*flags.CLUSTER, *flags.CLUSTER_UP),
         ),
+        Verb("doctor", "is all well here, or on a cluster? with remedies", (), flags.DOCTOR),
         Verb(
             "data",
             "list, get or verify data sets",
