@@ -34,6 +34,8 @@ os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
 for name in (
     "PACELINE_HOME",
     "PACELINE_JOIN",
+    "RAY_ADDRESS",
+    "RAY_API_SERVER_ADDRESS",
     "MLFLOW_TRACKING_URI",
     "MLFLOW_RUN_ID",
     "AWS_ENDPOINT_URL",
@@ -61,8 +63,11 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     """With several processes, a file stays in one, but that of all recipes is dealt out by recipe.
 
     A file's tests share fixtures that are dear (a sweep, a home), and a recipe's share its runs.
+    Those of several files that use the local cluster share it.
     """
     group = item.path.relative_to(ROOT).as_posix()
+    if "local_cluster" in getattr(item, "fixturenames", ()):
+        group = "local-cluster"
     if group == BY_RECIPE_LAST:
         group += ":" + item.callspec.params["shared"]  # pyright: ignore[reportAttributeAccessIssue]
     item.add_marker(pytest.mark.xdist_group(group))

@@ -27,6 +27,8 @@ MARK, PART = "PACELINE_CLUSTER_ID", "PACELINE_CLUSTER_PART"
 _FOREIGN = ("MLFLOW_", "AWS_", "PG", "RAY_AUTH_", "RAY_JOB_", "_MLFLOW_")
 _FOREIGN_NAMES = {"RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", "RAY_TMPDIR", MARK, PART}
 
+_CHILDREN: list[subprocess.Popen[Any]] = []  # that this process has to ask how they ended
+
 
 def start(
     cluster: LocalCluster,
@@ -52,7 +54,7 @@ def start(
     temporary.mkdir(mode=0o700, exist_ok=True)
     handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             command,
             env={**given, **environment, "TMPDIR": str(temporary), MARK: cluster.id, PART: part},
             stdin=subprocess.DEVNULL,
@@ -63,6 +65,8 @@ def start(
         )
     finally:
         os.close(handle)
+    _CHILDREN.append(process)
+    return process
 
 
 def wait_until(
@@ -89,7 +93,8 @@ def wait_until(
 def failed(what: str, log: Path) -> RunError:
     """A start that failed, with what it said last."""
     said = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    return RunError(what, "it said: " + " | ".join(said[-4:])[-800:])
+    said = [line for line in said if set(line) - set(" ^~")]  # a traceback's marks
+    return RunError(what, "it said: " + " | ".join(said[-3:])[-600:])
 
 
 def of_cluster(identity: str) -> dict[psutil.Process, str]:
@@ -153,7 +158,8 @@ def end(
         late = time.monotonic() > asked_until
         _signal(living if late else [p for p in living if p not in ended], signum, late)
         ended.update(living)
-        _reap(living)
+        psutil.wait_procs(living, timeout=0.5)
+    _CHILDREN[:] = [process for process in _CHILDREN if process.poll() is None]
     return len(ended)
 
 
@@ -161,8 +167,3 @@ def _signal(processes: Iterable[psutil.Process], signum: int, late: bool) -> Non
     for process in processes:
         with contextlib.suppress(psutil.Error):
             process.send_signal(signal.SIGKILL if late else signum)
-
-
-def _reap(processes: list[psutil.Process]) -> None:
-    """Wait a little for some to end."""
-    psutil.wait_procs(processes, timeout=0.5)

@@ -8,6 +8,7 @@ loopback alone: Ray takes several nodes on one machine for a thing of its own te
 from __future__ import annotations
 
 import argparse
+import os
 
 from .cluster import HOST
 
@@ -32,7 +33,13 @@ def main(words: list[str] | None = None) -> None:
         memory=options.memory,
         object_store_memory=options.object_store_memory,
         temp_dir=options.temp_dir,
+        # Names that Ray finds itself are the same for two nodes that start at a time; those of a
+        # node that was killed are still there.
+        raylet_socket_name=f"{options.temp_dir}/{os.getpid()}.raylet",
+        plasma_store_socket_name=f"{options.temp_dir}/{os.getpid()}.plasma",
         node_manager_port=0,
+        # Else all nodes want one port, and the second has no agent, which jobs on it need.
+        dashboard_agent_listen_port=0,
         min_worker_port=0,
         max_worker_port=0,
         # The head's reads the whole session's logs. Ray says text and means a truth value.
