@@ -18,6 +18,7 @@ from pytorch_lightning.loggers import Logger
 
 from ..configuration.config import Config
 from ..errors import UserError
+from ..storage.fetched import fetched
 from .agreement import leaving_together
 from .building import Built, build, refused, trainer_arguments
 from .checkpoint_file import check_network, check_resumable
@@ -61,7 +62,7 @@ def prepare(
 
     Args:
         config: The config.
-        ckpt_path: Checkpoint to load.
+        ckpt_path: Checkpoint to load; a file, or an object's address.
         resumes: Whether training goes on from it; else only its weights are needed.
         placement: Makes the trainer's arguments that this process's place decides.
         world_size: How many processes train together; default: as the trainer says.
@@ -81,6 +82,7 @@ def prepare(
         trainer = make_trainer(config, None, [], Path.cwd(), built.placement())
         check_manual(built.model, trainer, config.where)
         built.world_size = world_size or trainer.num_devices * trainer.num_nodes
+    ckpt_path = fetched(ckpt_path)
     if ckpt_path:
         content = read_checkpoint(ckpt_path)
         check_network(built.model, content, ckpt_path)
@@ -177,6 +179,7 @@ def fit(
         UserError: A checkpoint or the deciding metric is wrong.
         Exception: Whatever the model, the data or a callback raises.
     """
+    ckpt_path = fetched(ckpt_path)
     built = built or prepare(config, ckpt_path=ckpt_path)
     folder.mkdir(parents=True, exist_ok=True)
     sweep, launch = config.sweep, config.launch
@@ -246,6 +249,7 @@ def load_weights(model: LightningModule, checkpoint: str | None) -> None:
     """
     if checkpoint is None:
         return
+    checkpoint = fetched(checkpoint)
     content = read_checkpoint(checkpoint)
     check_network(model, content, checkpoint)
     model.load_state_dict(content["state_dict"])

@@ -84,6 +84,31 @@ def test_a_run_is_measured_and_used_where_its_checkpoint_never_was(
     assert predicted.json["count"] > 0
 
 
+def test_a_checkpoint_is_given_by_the_address_that_its_run_has_told(
+    run_command, s3: S3Double, prefix: str, another_home, monkeypatch: pytest.MonkeyPatch
+):
+    done = run_command(*LINEAR, "--name", "one", "--storage", s3.storage(prefix))
+    address = done.json["checkpoint"]
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3.endpoint)
+    expected = run_command("test", "one", "--json").json["metrics"]
+    home = another_home()
+    s3.fail(0)
+    for _ in range(2):
+        measured = run_command("test", "linear", "--ckpt-path", address, "--json")
+        assert measured.json["metrics"] == expected
+    assert sum(line.startswith("GET") and ".ckpt" in line for line in s3.asked()) == 1
+    further = run_command(*LINEAR, "--ckpt-path", address, "--trainer.max_epochs", 3)
+    assert read(home / "runs" / further.json["name"] / "latest.ckpt")["global_step"] == 30
+
+    shutil.rmtree(home / "fetched")
+    s3.write(address.removeprefix(f"s3://{BUCKET}/"), b"another one")
+    changed = run_command("test", "linear", "--ckpt-path", address)
+    assert (changed.code, "SHA-256" in changed.err) == (2, True)
+    absent = run_command("test", "linear", "--ckpt-path", address.replace(".ckpt", "0.ckpt"))
+    assert (absent.code, "an object that exists" in absent.err) == (2, True)
+    assert list((home / "fetched").iterdir()) == []
+
+
 def test_another_machine_goes_on_with_a_run_and_the_first_one_learns_of_it(
     run_command, s3: S3Double, prefix: str, paceline_home: Path, another_home, monkeypatch
 ):
