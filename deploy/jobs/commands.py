@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,6 @@ from ...platform.arguments import Arguments
 from ...platform.deferred_signals import DeferredSignals
 from ...platform.errors import UserError, must
 from ...platform.home import free_name, names
-from ...platform.progress import console
 from ...platform.signals import Interrupted
 from .cargo import MAX_BYTES, MIB, Cargo, load_cargo
 from .cluster import JobCluster, Jobs, asked, find_cluster
@@ -279,4 +279,5 @@ def cancel_command(arguments: Arguments) -> Answer:
 
 def _tell(line: str) -> None:
     """Say something beside the job's own output."""
-    console().print(line, soft_wrap=True, markup=False)
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()

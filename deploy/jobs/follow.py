@@ -99,7 +99,10 @@ class Follower:
             self.write(text)
         if self._error is not None:
             raise self._error
-        return wait_over(self.client, self.job_id, PATIENCE_S)
+        job = wait_over(self.client, self.job_id, PATIENCE_S)
+        if not self._seen and job.has_begun:
+            self.tell("The output of the job cannot be had: its node's agent does not answer.")
+        return job
 
     def _tell_waiting(self) -> bool:
         job = read_job(self.client, self.job_id)

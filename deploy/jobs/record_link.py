@@ -9,15 +9,18 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from ...platform.errors import PacelineError, UserError
 from ...platform.home import home
 from ...platform.tracking.redaction import redact
-from ...platform.tracking.store import Store
 from ...platform.tracking.uri import resolve_uri
 from ..cluster_profile import Profile, environment
 from .cluster import LOOPBACK, JobCluster
+
+if TYPE_CHECKING:
+    from ...platform.tracking.store import Store  # it imports MLflow
 
 VARIABLE = "MLFLOW_TRACKING_URI"
 
@@ -76,6 +79,12 @@ def page_of(store: Store, name: str) -> str:
     return f"{page}&workflowType=machine_learning"
 
 
+def _opened(uri: str, experiment: str) -> Store:
+    from ...platform.tracking.store import Store
+
+    return Store(uri, experiment).open()
+
+
 def first_link(cluster: JobCluster, uri: str | None, experiment: str, name: str) -> str:
     """The page of a run that does not exist yet, or why there is none, in brackets."""
     if uri is None:
@@ -84,7 +93,7 @@ def first_link(cluster: JobCluster, uri: str | None, experiment: str, name: str)
         return f"({uri})"
     try:
         with known_to(cluster.profile, uri):
-            return page_of(Store(uri, experiment).open(), name)
+            return page_of(_opened(uri, experiment), name)
     except PacelineError as error:  # the cluster may reach what this machine does not
         return f"{uri} (cannot be asked from here: {error.what})"
 
@@ -95,7 +104,7 @@ def run_link(cluster: JobCluster, uri: str | None, experiment: str, name: str) -
         return None
     try:
         with known_to(cluster.profile, uri):
-            store = Store(uri, experiment).open()
+            store = _opened(uri, experiment)
             found = store.find_run(name)
             return store.link(found) if found else None
     except PacelineError:

@@ -18,7 +18,6 @@ from typing import Any
 
 from ...platform.errors import RunError, UserError
 from ...platform.home import home
-from ...platform.tracking.tags import user_name
 from .cargo import Cargo
 from .cluster import JobCluster, Jobs, asked
 from .job import free_id, list_jobs
@@ -108,6 +107,8 @@ def entrypoint(cluster: JobCluster, order: Order) -> str:
 
 def variables(cluster: JobCluster, job_id: str, more: Mapping[str, str]) -> dict[str, str]:
     """What a job and all that it starts have in their environment, beside the nodes' own."""
+    from ...platform.tracking.tags import user_name  # it imports MLflow
+
     found = {
         JOB_VARIABLE: job_id,
         "LOGNAME": user_name(),  # the record says who submitted it, not whom the cluster runs as

@@ -10,8 +10,6 @@ from __future__ import annotations
 import os
 import socket
 
-from mlflow.tracking.context.abstract_context import RunContextProvider
-
 # Tag -> the variables that it is read from, the first that is set. What Lightning, torchrun and Ray
 # set counts where one of ours says that the process is ours.
 _OURS = {
@@ -28,15 +26,18 @@ _BESIDE = {
 MAX_CHARS = 500
 
 
-class JobContext(RunContextProvider):
-    """Says where a run was started."""
+class JobContext:
+    """Says where a run was started.
 
-    # MLflow declares no types for what it expects of a plugin.
-    def in_context(self) -> bool:  # pyright: ignore[reportIncompatibleMethodOverride]
+    It has what MLflow asks of its `RunContextProvider` and is none: MLflow imports this module in
+    the midst of its own import, and importing MLflow here would be a circle.
+    """
+
+    def in_context(self) -> bool:
         """Whether this process belongs to one of our jobs, runs or trials."""
         return any(os.environ.get(name) for names in _OURS.values() for name in names)
 
-    def tags(self) -> dict[str, str]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def tags(self) -> dict[str, str]:
         """What is known of where the process stands."""
         found = {tag: _first(names) for tag, names in {**_OURS, **_BESIDE}.items()}
         found["paceline.node"] = _node()

@@ -38,8 +38,7 @@ def main(argv: list[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     code = _wait(child, stopped)
-    if stopped or code:
-        _end(run_id, "KILLED" if stopped else "FAILED")
+    _close(run_id, "KILLED" if stopped else "FAILED" if code else None)
     return 128 + stopped[0] if stopped else code if code >= 0 else 128 - code
 
 
@@ -61,10 +60,16 @@ def _signal(child: subprocess.Popen[bytes], number: int) -> None:
         os.killpg(child.pid, number)
 
 
-def _end(run_id: str, status: str) -> None:
-    from .submitted import end_run  # MLflow takes its time to import
+def _close(run_id: str, status: str | None) -> None:
+    """Give the run its end where MLflow could not, and say what it was run by: not by `local`."""
+    from mlflow.tracking import MlflowClient  # it takes its time to import
+    from mlflow.utils.mlflow_tags import MLFLOW_PROJECT_BACKEND
 
-    end_run(run_id, status)
+    from .submitted import end_run
+
+    MlflowClient().set_tag(run_id, MLFLOW_PROJECT_BACKEND, "paceline")
+    if status is not None:
+        end_run(run_id, status)
 
 
 if __name__ == "__main__":

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from paceline.deploy.cluster_profile import Profile, write_profile
 from paceline.deploy.jobs.cluster import VARIABLES, Jobs, find_cluster
 from paceline.deploy.jobs.record_link import tracking_uri
-from paceline.deploy.cluster_profile import Profile, write_profile
 from paceline.platform.errors import PacelineError, UserError
 
 
