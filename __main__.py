@@ -49,10 +49,12 @@ _HOME_OF = {
     "why": ".tuning.manage.commands",
     "compare": ".tuning.manage.commands",
     "clean": ".tuning.manage.commands",
+    "promote": ".tuning.promote.commands",
+    "serve": ".deploy.serving.commands",
     "cluster": ".deploy.commands",
-    "doctor": ".deploy.doctor.command",
     "submit": ".deploy.jobs.commands",
     "cancel": ".deploy.jobs.commands",
+    "doctor": ".deploy.doctor.command",
 }
 
 

@@ -129,3 +129,19 @@ DOCTOR = (
     Flag("tracking-uri", "MLflow store or server", None, "URI"),
     Flag("timeout", "how long a row may take; default 60", None, "SECONDS"),
 )
+PROMOTE = (
+    Flag("seeds", "seeds that train each of the two best; default 5", None, "INT"),
+    Flag("name", "the registered model; default: the recipe's name", None, "MODEL"),
+    Flag("alias", "what names the version from now on; default champion", None, "ALIAS"),
+    STORAGE,
+    GO_ON[1],
+)
+SERVE = (
+    Flag("port", "port on 127.0.0.1; default 5001", None, "INT"),
+    Flag("alias", "which version of a registered model; default champion", None, "ALIAS"),
+    Flag("replicas", "so many processes answer, placed by Ray Serve", None, "INT"),
+    Flag("address", "Ray cluster of the replicas; default: this machine", None, "ADDRESS"),
+    Flag("max-body", "largest request in MiB; default 64", None, "INT"),
+    Flag("tracking-uri", "MLflow store or server", "tracking.uri", "URI"),
+    STORAGE,
+)

@@ -149,6 +149,18 @@ VERBS = {
             ),
         ),
         Verb(
+            "promote",
+            "train a sweep's two best again with several seeds, register the better as a model",
+            ("SWEEP",),
+            flags.PROMOTE,
+        ),
+        Verb(
+            "serve",
+            "answer MLflow's scoring protocol with a registered model, or a run's",
+            ("MODEL",),
+            flags.SERVE,
+        ),
+        Verb(
             "ui",
             "MLflow's page on the store in use",
             (),

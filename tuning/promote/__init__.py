@@ -1,0 +1,1 @@
+"""From a sweep's best trial to a registered model: trained again, compared, exported, named."""
