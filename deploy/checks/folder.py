@@ -41,6 +41,14 @@ def file_problems(name: str, text: str) -> list[str]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         return [f"line {mark.line + 1 if mark else '?'}: must be YAML"]
+    try:
+        return _document_problems(name, documents)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        # A list where a mapping belongs, a number where a text does: a check stumbled over it.
+        return [f"must have values of the right kinds; {type(error).__name__}: {error}"]
+
+
+def _document_problems(name: str, documents: list[Any]) -> list[str]:
     if name in _DOCUMENTS:
         one = len(documents) == 1
         return _DOCUMENTS[name](documents[0]) if one else ["must be one document"]

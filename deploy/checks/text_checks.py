@@ -143,6 +143,7 @@ def _script_problems(text: str, directives: dict[str, str]) -> list[str]:
     found += missing(wanted, re.findall(r"^export ([A-Z_]+)=", text, re.M), "job.sh")
     nodes = directives.get("nodes")
     run = rf"srun --export=ALL --nodes={nodes} --ntasks={nodes} --cpus-per-task=\S+ \\\n"
+    run += r"    env --unset=SLURM_NTASKS --unset=SLURM_PROCID \\\n"
     run += rf"    ray symmetric-run --address \"\$head_ip:6379\" --min-nodes {nodes} \\\n"
     run += (
         r'    (?P<start>--num-cpus=.*) \\\n    -- bash -c "\$note" "\$mark" "\$\{words\[@\]\}" &\n'

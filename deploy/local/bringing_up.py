@@ -10,7 +10,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from pathlib import Path
 
 from ...platform.errors import UserError, must
 from ...platform.signals import interruptible
@@ -115,10 +114,8 @@ def _prepare(nodes: int, cpus: int | None, ports: dict[str, int]) -> LocalCluste
 
 
 def _short_folder() -> str:
-    """The system's temporary folder, or /tmp where that is too deep or closed to PostgreSQL."""
-    folder = Path(tempfile.gettempdir())
-    is_open = os.getuid() != 0 or folder.stat().st_mode & 0o001
-    return str(folder) if len(str(folder)) <= 20 and is_open else "/tmp"
+    folder = tempfile.gettempdir()
+    return folder if len(folder) <= 20 else "/tmp"  # else sockets' names become too long
 
 
 def _changed(

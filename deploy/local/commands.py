@@ -12,6 +12,7 @@ from ...platform.tables import table
 from . import processes
 from .bringing_up import bring_up, is_alive
 from .cluster import ENVIRONMENT_FILE, HEAD, WORKER, LocalCluster, read_cluster
+from .postgresql import socket_folder
 from .taking_down import NONE_HERE, kill, take_down
 
 Answer = tuple[Any, str, int]
@@ -126,7 +127,7 @@ def _where(cluster: LocalCluster, part: str) -> str:
         return f"{cluster.profile().address}, {cluster.url('dashboard')}"
     if part.startswith(WORKER):
         return f"{cluster.cpus} CPU"
-    return f"a socket in {cluster.runtime}"
+    return f"a socket in {socket_folder(cluster)}"
 
 
 def environment_file(arguments: Arguments) -> Answer:

@@ -52,7 +52,7 @@ def make_folder(cluster_folder: Path) -> str:
 
 def uri(cluster: LocalCluster) -> str:
     """The database's address; the account and its password are in the environment."""
-    return f"postgresql+psycopg:///postgres?host={_sockets(cluster)}"
+    return f"postgresql+psycopg:///postgres?host={socket_folder(cluster)}"
 
 
 def environment(cluster: LocalCluster) -> dict[str, str]:
@@ -67,14 +67,13 @@ def start_postgresql(cluster: LocalCluster) -> None:
         RunError: It does not start.
     """
     data, log = Path(cluster.database) / "data", cluster.folder / "postgresql.log"
-    _sockets(cluster).mkdir(mode=0o700, exist_ok=True, parents=True)
+    socket_folder(cluster).mkdir(mode=0o700, exist_ok=True, parents=True)
     if os.getuid() == 0:
-        shutil.chown(_sockets(cluster), ACCOUNT)
-        Path(cluster.runtime).chmod(0o711)  # it may pass, not look
+        shutil.chown(socket_folder(cluster), ACCOUNT)
     if not (data / "PG_VERSION").exists():
         _make_database(cluster, data, log)
     words = [f"{name}={value}" for name, value in _SETTINGS.items()]
-    words += [f"unix_socket_directories={_sockets(cluster)}"]
+    words += [f"unix_socket_directories={socket_folder(cluster)}"]
     command = [str(_program("postgres")), "-D", str(data)]
     command += [word for setting in words for word in ("-c", setting)]
     process = start(cluster, POSTGRESQL, command, {}, log, cwd=cluster.database, **_as_account())
@@ -88,7 +87,7 @@ def answers(cluster: LocalCluster) -> bool:
     account = environment(cluster)
     try:
         with psycopg.connect(
-            host=str(_sockets(cluster)),
+            host=str(socket_folder(cluster)),
             dbname="postgres",
             user=account["PGUSER"],
             password=account["PGPASSWORD"],
@@ -122,8 +121,9 @@ def _make_database(cluster: LocalCluster, data: Path, log: Path) -> None:
         raise failed(f"PostgreSQL's initdb ended with code {done.returncode}.", log)
 
 
-def _sockets(cluster: LocalCluster) -> Path:
-    return Path(cluster.runtime) / "pg"
+def socket_folder(cluster: LocalCluster) -> Path:
+    """Where its socket is: a short path, and one that its account can reach."""
+    return Path(cluster.database if os.getuid() == 0 else cluster.runtime) / "socket"
 
 
 def _program(name: str) -> str | None:

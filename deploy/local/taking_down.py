@@ -34,14 +34,14 @@ def take_down() -> tuple[LocalCluster, int]:
         return cluster, count
 
 
-def end_all(cluster: LocalCluster, grace_s: float = 5.0) -> int:
+def end_all(cluster: LocalCluster, grace_s: float = 3.0) -> int:
     """End all processes: Ray first, as it writes to the others, and the database last.
 
     Returns:
         How many there were.
     """
     count = processes.end(cluster.id, lambda part: part.startswith((HEAD, WORKER)), grace_s=grace_s)
-    count += processes.end(cluster.id, lambda part: part != POSTGRESQL, grace_s=grace_s / 2)
+    count += processes.end(cluster.id, lambda part: part != POSTGRESQL, grace_s=grace_s)
     # Asked by SIGINT it closes the connections that are open, and ends in order.
     return count + processes.end(
         cluster.id, lambda _: True, signum=signal.SIGINT, grace_s=max(grace_s, 2.0)

@@ -1,9 +1,10 @@
 """A Slurm job: Ray on all its nodes by `ray symmetric-run`, the run on the first.
 
-Three things that Ray's command does not do itself are done by the script. It resolves the first
+Four things that Ray's command does not do itself are done by the script. It resolves the first
 node to an address that others reach, as a node's own name often stands for its loopback. Ray
 answers 0 when it could not start; here the job fails. And what Slurm's signal before the limit
 reaches is the run alone, which then ends in order; the job goes back into the queue and resumes.
+Slurm's count of tasks is hidden from it, as Lightning would wait for as many ranks.
 """
 
 from __future__ import annotations
@@ -64,9 +65,11 @@ end_in_order() {{
 }}
 trap end_in_order TERM
 
+# Lightning takes whoever has Slurm's count of tasks for one of so many ranks; here Ray starts them.
 # shellcheck disable=SC2016
 note='echo "$$" >"$0"; exec "$@"'
 srun --export=ALL --nodes={nodes} --ntasks={nodes} --cpus-per-task="$SLURM_CPUS_PER_TASK" \\
+    env --unset=SLURM_NTASKS --unset=SLURM_PROCID \\
     ray symmetric-run --address "$head_ip:{port}" --min-nodes {nodes} \\
     --num-cpus="$SLURM_CPUS_PER_TASK" --num-gpus={gpus} --disable-usage-stats \\
     -- bash -c "$note" "$mark" "${{words[@]}}" &

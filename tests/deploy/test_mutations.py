@@ -252,3 +252,13 @@ def test_nineteen_of_twenty_of_many_more_are_caught(rendered):
 def test_a_document_that_was_only_written_anew_is_left_alone(path, rendered):
     documents = yaml.safe_load_all(rendered[path])
     assert file_problems(path[1], yaml.safe_dump_all(documents, sort_keys=False)) == []
+
+
+def test_values_of_a_wrong_kind_are_told_and_no_crash(rendered):
+    """Where a check expects a mapping or a text."""
+    aws = rendered["aws", "cluster.yaml"].replace("        Ebs:", "        Ebs: [true]\n        X:")
+    assert file_problems("cluster.yaml", aws)
+    ray = re.sub(
+        r"^apiVersion: .*$", "apiVersion: 1", rendered["kuberay", "raycluster.yaml"], flags=re.M
+    )
+    assert file_problems("raycluster.yaml", ray)
