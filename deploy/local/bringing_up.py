@@ -160,16 +160,16 @@ def _start_missing(cluster: LocalCluster, tell: Callable[[str], object]) -> list
     dead = [part for part in cluster.parts if not is_alive(cluster, part)]
     if HEAD in dead:  # workers do not outlive their head
         dead = [part for part in cluster.parts if part in dead or part.startswith(WORKER)]
+    processes.end(cluster.id, lambda part: part in dead, grace_s=3)  # what dead ones left behind
     for stage in ((POSTGRESQL, S3), (MLFLOW, HEAD), (WORKER,)):
         _start_at_once(cluster, [part for part in dead if part.startswith(stage)], tell)
     return dead
 
 
 def _start_at_once(cluster: LocalCluster, parts: list[str], tell: Callable[[str], object]) -> None:
-    """Start some parts beside each other; what a dead one left behind is ended first."""
+    """Start some parts beside each other."""
     if not parts:
         return
-    processes.end(cluster.id, lambda part: part in parts, grace_s=5)
     pool = ThreadPoolExecutor(min(len(parts), 4))
     begin = time.monotonic()
     try:
