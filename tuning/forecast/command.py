@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from typing import Any
 
 from ...platform.arguments import Arguments
 from ...platform.catalog import recipe_path
+from ...platform.progress import console
 from ...platform.tables import format_bytes, table
 from .forecast import Forecast, forecast
 
@@ -27,11 +29,11 @@ def plan_command(arguments: Arguments) -> Answer:
     config = config_of(arguments)
     if arguments.flag("print_config"):
         return config.resolved, config.text(), 0
-    found = forecast(
-        config,
-        like=arguments.options.get("like"),
-        limit_s=arguments.options.get("measure", LIMIT_S),
-    )
+    like, limit_s = arguments.options.get("like"), arguments.options.get("measure", LIMIT_S)
+    screen = console()
+    waiting = screen.status("measuring") if screen.is_terminal else contextlib.nullcontext()
+    with waiting:
+        found = forecast(config, like=like, limit_s=limit_s)
     return dataclasses.asdict(found), told(found), 0
 
 

@@ -9,7 +9,7 @@ import time
 import pytest
 from paceline.tests.deploy.doctor.visits import Doctor, Sick, Visit
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
 # row -> what it says of the ill node, what its remedy names
 RED = {
     "versions": ("mlflow 2.0.0 is outside", "pip install 'mlflow"),
@@ -69,7 +69,6 @@ def test_a_rank_that_fails_is_told_without_waiting_for_the_other(visit: Visit):
     assert visit.answer["seconds"] < 55
 
 
-@pytest.mark.slow
 def test_a_node_that_hangs_costs_one_limit_and_hangs_no_other_row(sick: Sick, doctor: Doctor):
     name = ill(sick)
     raylet = sick.node.all_processes["raylet"][0].process.pid

@@ -71,6 +71,7 @@ def test_a_plan_takes_the_times_of_a_sweep_and_measures_nothing(past_sweep: str,
     assert done.json["seconds"]["estimate"] == pytest.approx(START_S + 6 * one, abs=0.2)
 
 
+@pytest.mark.slow
 def test_a_plan_takes_the_times_of_a_run(run_command):
     flags = ["--trainer.max_epochs", 6, "--seed", 1, "--tracking.log_model", "false"]
     ran = run_command("fit", "mlp", "--json", "--name", "once", *flags)

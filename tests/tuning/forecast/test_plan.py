@@ -64,6 +64,7 @@ def test_the_rungs_are_those_of_the_sweeps_own_rule(run_command):
         assert rung["trials"] == sum(rung["at"] in rule.rungs(n) for n in range(12))
 
 
+@pytest.mark.slow
 def test_a_configuration_that_is_much_larger_is_named(run_command, tmp_path: Path):
     Path("wide.yaml").write_text(layer_sizes([64], [4096, 4096]))
     done = run_command("plan", "mlp", "--json", "--config", "wide.yaml", *SHORT)
