@@ -62,8 +62,8 @@ class Screen:
             self.say(f"epoch {epoch}  {metrics}  {seconds:.1f} s")
 
     def say(self, line: str) -> None:
-        """A line of its own."""
-        self.console.print(line, soft_wrap=True)
+        """A line of its own, as it stands: an error's brackets are no markup."""
+        self.console.print(line, soft_wrap=True, markup=False)
 
     def close(self) -> None:
         """The training is over, however it ended."""
