@@ -148,7 +148,7 @@ class Jobs(JobSubmissionClient):
         self._client_ray_version = self._server_ray_version = ray.__version__
         self._address, self._headers = cluster.url, headers
         self._cookies, self._default_metadata = None, {}
-        self._verify, self._ssl_context = True, None
+        self._verify = self._ssl_context = True  # aiohttp warns of None
 
     def _check_who_answers(self, headers: dict[str, str]) -> None:
         """Tell a Ray dashboard from any other server before anything is sent to it."""

@@ -111,25 +111,32 @@ class Follower:
         return job.status == WAITING
 
     def _tail(self) -> None:
-        """In a thread: the output as it comes, through any break of the connection."""
+        """In a thread: the output as it comes, to its end, or to what became of it."""
+        try:
+            self._tail_through_breaks()
+        except PacelineError as error:
+            self._error = error
+        except Exception as error:  # whoever waits for the lines must hear of it
+            what = f"The output of the job cannot be read: {type(error).__name__}: {error}"
+            self._error = RunError(what, self.job_id, f"paceline submit follow {self.job_id}")
+        finally:
+            self._lines.put(None)
+
+    def _tail_through_breaks(self) -> None:
         silent_since = time.monotonic()
         while True:
             before = self._seen
             try:
                 asyncio.run(self._tail_once())
                 if read_job(self.client, self.job_id).is_over:
-                    break
+                    return
             except (RuntimeError, OSError, aiohttp.ClientError, RunError) as error:
                 if self._seen > before:
                     silent_since = time.monotonic()
                 if time.monotonic() - silent_since > PATIENCE_S:
-                    self._error = lost(self.client.cluster.url, str(error).splitlines()[0])
-                    break
-            except PacelineError as error:
-                self._error = error
-                break
+                    reason = (str(error) or type(error).__name__).splitlines()[0]
+                    raise lost(self.client.cluster.url, reason) from None
             time.sleep(1)
-        self._lines.put(None)
 
     async def _tail_once(self) -> None:
         """Read the output from its begin, which is where Ray begins, and pass on what is new."""

@@ -11,13 +11,15 @@ import os
 import shlex
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ...platform.errors import RunError, UserError
+from ...platform.errors import PacelineError, RunError, UserError
 from ...platform.home import home
+from ...platform.run_context import JOB
 from .cargo import Cargo
 from .cluster import JobCluster, Jobs, asked
 from .job import free_id, list_jobs
@@ -25,7 +27,7 @@ from .package import write_package
 
 # A sweep that is stopped writes checkpoints and gives every run its end; Ray would kill it after 3.
 STOP_WAIT_S = 120
-JOB_VARIABLE = "PACELINE_JOB"
+AGENT_WAIT_S = 60.0  # a head answers some seconds before its nodes take jobs
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,10 @@ class Order:
     python: str | None = None
 
 
+class NameTaken(UserError):
+    """Somebody submitted a job of the same name at the same moment."""
+
+
 def submit(client: Jobs, order: Order) -> str:
     """Send what the job needs that the cluster has not, and let it begin.
 
@@ -61,7 +67,7 @@ def submit(client: Jobs, order: Order) -> str:
         Its id.
 
     Raises:
-        UserError: A job of that id was submitted at the same moment.
+        NameTaken: A job of that id was submitted at the same moment.
         RunError: The cluster refused.
     """
     job_id = free_id(list_jobs(client), order.name)
@@ -71,20 +77,28 @@ def submit(client: Jobs, order: Order) -> str:
             "py_modules": [_sent(client, write_package, Path(folder, "paceline.zip"))],
             "env_vars": variables(client.cluster, job_id, order.variables),
         }
-    try:
-        return client.submit_job(
-            entrypoint=entrypoint(client.cluster, order),
-            submission_id=job_id,
-            runtime_env=runtime_env,
-            metadata=dict(order.metadata),
-            entrypoint_num_cpus=order.num_cpus or None,
-            entrypoint_num_gpus=order.num_gpus or None,
-        )
-    except RuntimeError as error:
-        if "already" in str(error):
-            what = f"`--name` must be a new name, but {job_id!r} was submitted at the same moment."
-            raise UserError(what, client.cluster.url, "another --name") from None
-        raise RunError("The cluster refused the job.", _last_line(error)) from error
+    began = time.monotonic()
+    while True:
+        try:
+            return client.submit_job(
+                entrypoint=entrypoint(client.cluster, order),
+                submission_id=job_id,
+                runtime_env=runtime_env,
+                metadata=dict(order.metadata),
+                entrypoint_num_cpus=order.num_cpus or None,
+                entrypoint_num_gpus=order.num_gpus or None,
+            )
+        except RuntimeError as error:
+            if "No available agent" not in str(error) or time.monotonic() - began > AGENT_WAIT_S:
+                raise _refusal(client, job_id, error) from error
+        time.sleep(1)
+
+
+def _refusal(client: Jobs, job_id: str, error: RuntimeError) -> PacelineError:
+    if "already" in str(error):
+        what = f"`--name` must be a new name, but {job_id!r} was submitted at the same moment."
+        return NameTaken(what, client.cluster.url, "another --name")
+    return RunError("The cluster refused the job.", _last_line(error))
 
 
 def _last_line(error: Exception) -> str:
@@ -110,7 +124,7 @@ def variables(cluster: JobCluster, job_id: str, more: Mapping[str, str]) -> dict
     from ...platform.tracking.tags import user_name  # it imports MLflow
 
     found = {
-        JOB_VARIABLE: job_id,
+        JOB: job_id,
         "LOGNAME": user_name(),  # the record says who submitted it, not whom the cluster runs as
         "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_WAIT_S),
     }

@@ -8,6 +8,7 @@ One sweep is a parent run, one trial a child of it.
 from __future__ import annotations
 
 import contextlib
+import os
 import uuid
 from collections.abc import Mapping
 from functools import cached_property
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import RunError, UserError, must
+from ..run_context import JOB
 from .client import (
     MAX_PARAM_CHARS,
     MlflowClient,
@@ -165,6 +167,8 @@ class Store:
         own = {"mlflow.user": user_name(), "mlflow.source.type": "LOCAL", "attempt": "1"}
         if parent:
             own[PARENT] = parent
+        if job := os.environ.get(JOB):
+            own["paceline.job"] = job
         tags = redact_all(checked_tags({**own, **(tags or {})}))
         run_id = create_run_once(self.uri, self.experiment_id, name, tags)
         if params:
