@@ -40,6 +40,8 @@ def main(words: list[str] | None = None) -> None:
         node_manager_port=0,
         # Else all nodes want one port, and the second has no agent, which jobs on it need.
         dashboard_agent_listen_port=0,
+        # In one folder for all, a node that unpacks a job's files would delete them under another.
+        runtime_env_dir_name=f"runtime_resources_{options.name}",
         min_worker_port=0,
         max_worker_port=0,
         # The head's reads the whole session's logs. Ray says text and means a truth value.
