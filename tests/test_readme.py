@@ -67,8 +67,8 @@ for line in sys.stdin:
 """
 TO_A_SHELL = set("|&;<>()$`")
 FRESH = ("sweep", "extend")
-# Sweeps beside which quicker ones show the same.
-SLOW = ("sweep mlp --vary", "sweep mlp --like")
+# Beside which quicker tests show the same.
+SLOW = ("sweep mlp --vary", "sweep mlp --like", "promote eight")
 
 
 @dataclass
