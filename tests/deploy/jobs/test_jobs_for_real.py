@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from paceline.tests.deploy.jobs.user import User, wait_for
 
-pytestmark = [pytest.mark.ray, pytest.mark.xdist_group("local-cluster")]
+pytestmark = pytest.mark.ray
 
 RECIPE = """
 seed_everything: 1
@@ -117,7 +117,7 @@ def test_a_run_is_a_job_with_its_folder_its_record_and_no_secret(
 
 
 @pytest.mark.timeout(240)
-def test_a_job_is_cancelled_in_order_and_a_failing_one_gives_its_exit_code(
+def test_a_job_is_cancelled_in_order_and_nobody_else_takes_its_run_before(
     user: User, work: Path, monkeypatch: pytest.MonkeyPatch
 ):
     words = ["--name", "long", "--model.seconds", "0.5", "--trainer.max_epochs", "900"]
@@ -207,6 +207,7 @@ def test_each_worker_of_a_wide_run_tells_its_rank(
     assert {tag["paceline.job"] for tag in tags} == {"wide"}
 
 
+@pytest.mark.slow
 def test_a_folder_that_ray_deletes_is_no_storage(user: User, work: Path):
     done = user.run("submit", "fit", "probe.yaml", "--storage", "here", cwd=work)
     assert (done.returncode, "must be an absolute folder" in done.stderr) == (2, True)

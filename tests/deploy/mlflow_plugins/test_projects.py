@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from paceline.tests.deploy.jobs.user import User, wait_for
 
-pytestmark = [pytest.mark.ray, pytest.mark.xdist_group("local-cluster")]
+pytestmark = pytest.mark.ray
 
 PROJECT = """
 name: adder
@@ -87,6 +87,7 @@ def test_a_project_runs_as_a_job_in_the_run_that_mlflow_made(user: User, project
     assert "hush" not in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_a_project_that_is_cancelled_leaves_its_run_killed(user: User, project: Path):
     done = mlflow_run(user, project, "{}", "-P", "seconds=600")
@@ -137,6 +138,7 @@ def test_from_python_a_submitted_run_tells_waits_and_is_cancelled(
         mlflow.set_tracking_uri("")
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_what_cannot_run_as_a_job_is_told_and_leaves_no_run(user: User, project: Path):
     from mlflow import MlflowClient
