@@ -17,7 +17,7 @@ FOLDER = "fetched"
 _NAMED_BY_CONTENT = re.compile(r"([0-9a-f]{64})\.ckpt")
 
 
-def fetched(path: str | None) -> str | None:
+def fetched(path: str) -> str:
     """A checkpoint as a file of this disk.
 
     Args:
@@ -28,7 +28,7 @@ def fetched(path: str | None) -> str | None:
         UserError: There is no such object, it is not what its name says, or the store does not
             answer.
     """
-    if path is None or not is_object_store(path):
+    if not is_object_store(path):
         return path
     address, _, options = path.partition("?")
     above, _, name = address.rpartition("/")

@@ -13,7 +13,7 @@ import os
 import secrets
 import socket
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from ..errors import UserError, must
@@ -114,7 +114,7 @@ class Lease:
         )
 
     def _put(self) -> None:
-        self._mine = Holder(**asdict(self._mine) | {"renewals": self._mine.renewals + 1})
+        self._mine = replace(self._mine, renewals=self._mine.renewals + 1)
         self.store.put(LEASE, json.dumps(asdict(self._mine)).encode())
 
     def _holder(self) -> Holder | None:

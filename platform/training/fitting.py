@@ -82,8 +82,8 @@ def prepare(
         trainer = make_trainer(config, None, [], Path.cwd(), built.placement())
         check_manual(built.model, trainer, config.where)
         built.world_size = world_size or trainer.num_devices * trainer.num_nodes
-    ckpt_path = fetched(ckpt_path)
     if ckpt_path:
+        ckpt_path = fetched(ckpt_path)
         content = read_checkpoint(ckpt_path)
         check_network(built.model, content, ckpt_path)
         if resumes:
@@ -179,7 +179,7 @@ def fit(
         UserError: A checkpoint or the deciding metric is wrong.
         Exception: Whatever the model, the data or a callback raises.
     """
-    ckpt_path = fetched(ckpt_path)
+    ckpt_path = fetched(ckpt_path) if ckpt_path else None
     built = built or prepare(config, ckpt_path=ckpt_path)
     folder.mkdir(parents=True, exist_ok=True)
     sweep, launch = config.sweep, config.launch
