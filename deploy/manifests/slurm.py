@@ -39,6 +39,8 @@ export RAY_AUTH_MODE=token
 export MLFLOW_ALLOW_PICKLE_DESERIALIZATION=false
 export RAY_USAGE_STATS_ENABLED=0
 export RAY_SYMMETRIC_RUN_CLUSTER_WAIT_TIMEOUT=300
+# So soon the other nodes leave once the first has ended; all must be over before Slurm's limit.
+export RAY_gcs_rpc_server_reconnect_timeout_s=30
 {settings}export PATH="{environment}/bin:$PATH"
 
 first="$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head --lines=1)"
