@@ -38,7 +38,12 @@ def one_round(words: str, seed: int) -> dict[str, Any]:
         real = run([PACELINE, "sweep", *flags, "--name", "first"], home)
         like = run([PACELINE, "plan", *flags, "--like", "first"], home)
     time, known = plan.answer["seconds"], like.answer["seconds"]
+    parts = {
+        name: [answer["seconds"]["around"], answer["trial_seconds"]["median"]]
+        for name, answer in (("plan", plan.answer), ("like", like.answer))
+    }
     return {
+        "around_and_trial_s": parts,
         "plan_s": plan.seconds,
         "real_s": real.seconds,
         "estimate_s": time["estimate"],

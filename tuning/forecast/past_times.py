@@ -26,13 +26,14 @@ class PastTimes:
     Args:
         name: Its name.
         paces: How fast each of its trials trained, or the one run.
-        start_s: From the sweep's first moment to its first trial; None: it was a single run.
+        around_s: Seconds of the sweep before its first trial and after its last; None: unknown, as
+            of a single run or of a sweep that was interrupted.
         checkpoint_bytes: Size of its largest checkpoint; 0 where none is left.
     """
 
     name: str
     paces: list[Pace]
-    start_s: float | None
+    around_s: float | None
     checkpoint_bytes: int
 
 
@@ -63,10 +64,17 @@ def _of_sweep(name: str, storage: str | None, state: dict[str, Any], axis: str) 
     rows = read_rows(folder, state["metric"], state["mode"])
     is_same = bool(events) and events[0].get("time_axis", "epoch") == axis
     paces = [pace for row in rows if (pace := _pace_of(row)) is not None] if is_same else []
-    starts = [event["time"] for event in events if event["event"] == "start"]
-    start_s = starts[0] - events[0]["time"] if starts else None
     sizes = [folder_of(folder, row.number) / LATEST for row in rows]
-    return PastTimes(name, paces, start_s, _largest(sizes))
+    return PastTimes(name, paces, _around(events, state), _largest(sizes))
+
+
+def _around(events: Sequence[dict[str, Any]], state: dict[str, Any]) -> float | None:
+    """What a sweep took beside its trials; None when it was interrupted or has not ended."""
+    kinds = {event["event"] for event in events}
+    if {"resume", "extend"} & kinds or state.get("status") != "finished" or "start" not in kinds:
+        return None
+    moments = [event["time"] for event in events if event["event"] in ("start", "end")]
+    return max(0.0, float(state.get("seconds") or 0.0) - (max(moments) - min(moments)))
 
 
 def _pace_of(row: TrialRow) -> Pace | None:

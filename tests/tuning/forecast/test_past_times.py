@@ -10,10 +10,11 @@ import pytest
 from paceline.platform.errors import UserError
 from paceline.platform.home import write_state
 from paceline.tuning.forecast.past_times import read_past_times
+from paceline.tuning.forecast.timing import IMPORT_S
 from paceline.tuning.journal import Journal
 from paceline.tuning.rows import Rows
 
-START_S, EPOCH_S, OVERHEAD_S, EPOCHS = 7.0, 2.0, 1.5, 5
+AROUND_S, EPOCH_S, OVERHEAD_S, EPOCHS = 7.0, 2.0, 1.5, 5
 
 
 @pytest.fixture
@@ -21,13 +22,12 @@ def past_sweep(paceline_home: Path) -> str:
     """Two trials of five epochs, one of a single epoch and one that failed."""
     folder = paceline_home / "runs" / "past"
     folder.mkdir(parents=True)
-    write_state(folder, {**_STATE, "name": "past", "kind": "sweep", "metric": "val/loss"})
     now = [1000.0]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(time, "time", lambda: now[0])
         journal = Journal(folder, Rows("val/loss", "min"))
         journal.write("sweep", name="past", time_axis="epoch")
-        now[0] += START_S
+        now[0] += 4.0
         for number, epochs in enumerate((EPOCHS, EPOCHS, 1, 0)):
             journal.write("begin", number, values={}, seed=1, origin="random")
             journal.write("start", number)
@@ -38,6 +38,9 @@ def past_sweep(paceline_home: Path) -> str:
                 journal.write("report", number, **report, metrics={"val/loss": 1.0})
             journal.write("end", number, status="finished" if epochs else "failed")
         journal.close()
+    state = {**_STATE, "name": "past", "kind": "sweep", "metric": "val/loss"}
+    training = 4 * OVERHEAD_S + (2 * EPOCHS + 1) * EPOCH_S
+    write_state(folder, state | {"seconds": AROUND_S + training})
     (folder / "trials" / "000").mkdir(parents=True)
     (folder / "trials" / "000" / "latest.ckpt").write_bytes(bytes(12345))
     return "past"
@@ -52,7 +55,7 @@ def test_a_sweeps_journal_tells_start_overhead_and_pace(past_sweep: str):
     for pace in past.paces:
         assert pace.per_unit_s == pytest.approx(EPOCH_S)
         assert pace.overhead_s == pytest.approx(OVERHEAD_S)
-    assert past.start_s == pytest.approx(START_S)
+    assert past.around_s == pytest.approx(AROUND_S)
     assert past.checkpoint_bytes == 12345
 
 
@@ -68,7 +71,7 @@ def test_a_plan_takes_the_times_of_a_sweep_and_measures_nothing(past_sweep: str,
     assert done.code == 0, done.err
     assert done.json["measured"] == {"from": "past", "configurations": 2}
     one = OVERHEAD_S + 10 * EPOCH_S
-    assert done.json["seconds"]["estimate"] == pytest.approx(START_S + 6 * one, abs=0.2)
+    assert done.json["seconds"]["estimate"] == pytest.approx(IMPORT_S + AROUND_S + 6 * one, abs=0.2)
 
 
 @pytest.mark.slow
