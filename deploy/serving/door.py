@@ -219,5 +219,7 @@ def _one_message(body: bytes) -> tuple[str, str]:
         code, told = str(answer.get("error_code", "BAD_REQUEST")), str(answer.get("message", ""))
     except (ValueError, AttributeError):
         code, told = "BAD_REQUEST", body.decode("utf-8", "replace")
+    if told.startswith("Failed to predict data"):
+        told = told.rpartition("\nError: ")[2]
     told = told.partition("\nInput:")[0].partition("IMPORTANT:")[0].strip()
     return code, " ".join(told.split())[:MAX_MESSAGE_CHARS] or "The request cannot be answered."

@@ -33,8 +33,8 @@ class Client(threading.Thread):
 
     def run(self) -> None:
         connection = None
-        row = [((i * 7 + self.number) % 16) / 16 for i in range(64)]
-        body = json.dumps({"inputs": [row] * ROWS}).encode()
+        rows = [[(8 * i + j + self.number) % 16 / 16 for j in range(8)] for i in range(8)]
+        body = json.dumps({"inputs": [[rows]] * ROWS}).encode()
         while time.monotonic() < self.until:
             if connection is None:
                 connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
