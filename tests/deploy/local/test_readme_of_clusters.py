@@ -60,7 +60,7 @@ def test_section_of_the_readme_is_run_from_up_to_down(tmp_path: Path):
     assert done.returncode == 0, done.stdout + done.stderr
     near, far = (json.loads((folder / f"{name}.json").read_text()) for name in ("near", "far"))
     assert (near["status"], near["trials"]) == ("finished", 4)
-    assert (far["status"], far["trials"], far["failed"]) == ("finished", 40, 0)
+    assert (far["status"], far["trials"], far["failed"]) == ("finished", 16, 0)
     from paceline.deploy.local.processes import of_cluster
 
     cluster = json.loads((folder / "local.json").read_text())
