@@ -12,14 +12,14 @@ from typing import Any
 
 from ..platform.configuration.config import Config
 from ..platform.evaluation import evaluate
-from ..platform.home import read_state, run_folder, write_atomic
+from ..platform.home import write_atomic
 from ..platform.repeat import mean_and_interval
-from ..platform.runs import fit_config
 from ..platform.tracking.artifacts import finish_artifacts
 from ..platform.tracking.writer import MetricWriter
 from ..platform.training import fitting as training
 from ..platform.training.checkpoint_names import BEST
 from .course import Course
+from .retrained import run_name, train_again
 from .rows import TrialRow
 from .trial_folder import folder_of
 
@@ -67,7 +67,7 @@ def train_winner(course: Course, row: TrialRow, check: Callable[[], None]) -> di
     runs = []
     for seed in seeds:
         check()
-        name = f"{course.name}-winner-{seed}"
+        name = run_name(course.name, row.trial_id, seed)
         metrics = _train_and_test(config.override({"seed_everything": seed}), name, course.run_id)
         runs.append(name)
         for metric, value in metrics.items():
@@ -85,13 +85,9 @@ def winner_seeds(seed: int, count: int) -> list[int]:
 
 
 def _train_and_test(config: Config, name: str, parent: str) -> dict[str, float]:
-    """One seed's validation and test metrics; a run that an earlier driver finished is read."""
+    """One seed's validation and test metrics."""
     storage = config.launch.storage
-    if (run_folder(name, storage) / "run.json").exists():
-        state = read_state(name, storage)
-        metrics = dict(state.get("metrics") or {})
-    else:
-        metrics = dict(fit_config(config, name=name, parent=parent).metrics)
+    metrics = dict(train_again(config, name, parent).get("metrics") or {})
     changes = {"launch.storage": (storage, "launch.storage")} if storage else {}
     tested = evaluate(name, "test", changes=changes).metrics
     return {name: value for name, value in {**metrics, **tested}.items() if name != "lr"}

@@ -15,7 +15,7 @@ from typing import Any
 from ..errors import UserError, must
 from .artifacts import infer
 from .client import cut
-from .model import _exportable, _printed_kept, _save
+from .model import exportable, printed_kept, write_model
 from .redaction import redact
 from .versions import versions
 
@@ -49,9 +49,9 @@ def save_exported(module: Any, path: Path, checkpoint: str | None = None) -> Non
     installed = versions()
     needed = [f"{name}=={installed[name]}" for name in ("torch", "mlflow", "numpy")]
     try:
-        with _printed_kept():
-            twin = _exportable(module, checkpoint)
-            _save(twin, path, infer(module), needed)
+        with printed_kept():
+            twin = exportable(module, checkpoint)
+            write_model(twin, path, infer(module), needed)
             _check_batches(twin, path)
     except UserError:
         raise

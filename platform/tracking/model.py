@@ -35,18 +35,26 @@ def log_mlflow_model(
         signature: From `infer`.
         checkpoint: Checkpoint whose weights are written; default: the module's own.
     """
-    module = _exportable(module, checkpoint)
+    module = exportable(module, checkpoint)
     installed = versions()
     needed = [f"{name}=={installed[name]}" for name in ("torch", "mlflow", "numpy")]
 
     def save(path: Path) -> None:
-        with _printed_kept():
-            _save(module, path, signature, needed)
+        with printed_kept():
+            write_model(module, path, signature, needed)
 
     store.outlet.send_file(run_id, "model", "model", save)
 
 
-def _save(module: Any, path: Path, signature: Any, needed: list[str]) -> None:
+def write_model(module: Any, path: Path, signature: Any, needed: list[str]) -> None:
+    """Write a module that `exportable` gave as an MLflow model.
+
+    Args:
+        module: The module.
+        path: A folder that does not exist.
+        signature: From `infer`.
+        needed: Packages that the model needs, with their versions.
+    """
     with unwarned():
         from mlflow.pytorch import save_model
 
@@ -60,7 +68,7 @@ def _save(module: Any, path: Path, signature: Any, needed: list[str]) -> None:
         )
 
 
-def _exportable(module: Any, checkpoint: str | None) -> Any:
+def exportable(module: Any, checkpoint: str | None) -> Any:
     """A copy on the CPU, in evaluation mode, without its trainer, with the checkpoint's weights."""
     import torch
 
@@ -83,7 +91,7 @@ def _to_cpu(value: Any) -> Any:
 
 
 @contextmanager
-def _printed_kept() -> Iterator[None]:
+def printed_kept() -> Iterator[None]:
     """Keep what torch prints of a graph that it cannot export as a note of the error.
 
     What it imports for an export gives Python's logging a handler, which would go on writing into

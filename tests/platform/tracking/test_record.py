@@ -297,8 +297,8 @@ def test_warnings_are_still_seen_after_a_model_was_exported(tmp_path: Path):
     """A handler that is added during the export would keep what is said later to itself."""
     code = """
 import logging, sys
-from paceline.platform.tracking.model import _printed_kept
-with _printed_kept():
+from paceline.platform.tracking.model import printed_kept
+with printed_kept():
     import torch.export
     logging.basicConfig(level=logging.ERROR)
 logging.getLogger("paceline.tracking").warning("still seen")
