@@ -16,12 +16,12 @@ from pytorch_lightning.strategies import DDPStrategy
 from ..configuration.config import Config
 from ..errors import UserError, must
 
-# What `trainer.strategy` may say, and what DDP is told then.
-STRATEGIES: dict[str, dict[str, Any]] = {
-    "auto": {},
-    "ddp": {},
-    "ddp_find_unused_parameters_true": {"find_unused_parameters": True},
-    "ddp_find_unused_parameters_false": {"find_unused_parameters": False},
+# What `trainer.strategy` may say, and whether DDP looks for parameters without a gradient then.
+STRATEGIES = {
+    "auto": False,
+    "ddp": False,
+    "ddp_find_unused_parameters_true": True,
+    "ddp_find_unused_parameters_false": False,
 }
 
 
@@ -119,6 +119,10 @@ def arguments_of_one(config: Config, device: torch.device) -> dict[str, Any]:
         "accelerator": "gpu" if device.type == "cuda" else "cpu",
         "devices": 1,
         "num_nodes": 1,
-        "strategy": GivenDeviceDDP(device, **STRATEGIES[config.get("trainer.strategy")]),
+        "strategy": GivenDeviceDDP(
+            device,
+            find_unused_parameters=STRATEGIES[config.get("trainer.strategy")],
+            gradient_as_bucket_view=True,  # else each step copies all gradients twice
+        ),
         "plugins": [GivenRanks()],
     }

@@ -36,18 +36,19 @@ def test_shares_of_the_data_follow_the_given_ranks_though_nodes_are_unequal(
 
 
 @pytest.mark.parametrize(
-    ("name", "kwargs"),
+    ("name", "looks"),
     [
-        ("auto", {}),
-        ("ddp", {}),
-        ("ddp_find_unused_parameters_true", {"find_unused_parameters": True}),
+        ("auto", False),
+        ("ddp", False),
+        ("ddp_find_unused_parameters_true", True),
+        ("ddp_find_unused_parameters_false", False),
     ],
 )
-def test_ddp_is_told_what_the_strategys_name_says(name: str, kwargs: dict):
+def test_ddp_is_told_what_the_strategys_name_says(name: str, looks: bool):
     config = load("mlp", {"trainer.strategy": (name, "--trainer.strategy")})
     check_strategy(config)
     made = arguments_of_one(config, torch.device("cpu"))["strategy"]
-    assert made._ddp_kwargs == kwargs
+    assert made._ddp_kwargs == {"find_unused_parameters": looks, "gradient_as_bucket_view": True}
 
 
 @pytest.mark.parametrize(
