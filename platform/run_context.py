@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 PREFIX = "PACELINE_"
 RUN, RUN_ID, SWEEP, TRIAL, RANK = (
@@ -25,9 +25,19 @@ def told(**facts: object) -> Iterator[None]:
     Args:
         **facts: `run`, `run_id`, `sweep`, `trial`, `rank`.
     """
-    names = {f"{PREFIX}{name.upper()}": str(value) for name, value in facts.items()}
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(names)
+    with in_environment({f"{PREFIX}{name.upper()}": str(v) for name, v in facts.items()}):
+        yield
+
+
+@contextlib.contextmanager
+def in_environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Have variables in this process's environment, and what was there before again at the end.
+
+    Args:
+        values: Name -> value.
+    """
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
     try:
         yield
     finally:

@@ -149,6 +149,16 @@ def s3(s3_process: S3Double) -> Iterator[S3Double]:
     s3_process.fail(0)
 
 
+@pytest.fixture(scope="module")
+def module_home(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A `$PACELINE_HOME` that the tests of one module share."""
+    home = tmp_path_factory.mktemp("paceline-home")
+    shutil.copy(empty_store, home / "mlflow.db")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PACELINE_HOME", str(home))
+        yield home
+
+
 @pytest.fixture
 def paceline_home(empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty `$PACELINE_HOME` whose store needs no migration."""

@@ -68,7 +68,14 @@ for line in sys.stdin:
 TO_A_SHELL = set("|&;<>()$`")
 FRESH = ("sweep", "extend")
 # Beside which quicker tests show the same.
-SLOW = ("sweep mlp --vary", "sweep mlp --like", "promote eight")
+SLOW = (
+    "mlp --vary",
+    "mlp --like",
+    "mlp --search",
+    "extend eight",
+    "eight learned",
+    "promote eight",
+)
 
 
 @dataclass

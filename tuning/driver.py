@@ -209,8 +209,9 @@ class Driver:
         best = self.rows.best()
         if best is None:
             return
-        monitor.background.post(functools.partial(draw_best, self.course, best))
+        drawn = monitor.background.post(functools.partial(draw_best, self.course, best))
         if self.plan.config.sweep.winner_seeds:
+            drawn.result()  # it seeds what is random, which a training beside it draws from
             self.winner = train_winner(self.course, best, signals.check)
 
     def _end(self, monitor: Monitor, error: BaseException | None) -> None:

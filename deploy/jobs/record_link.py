@@ -14,6 +14,7 @@ from urllib.parse import quote, urlsplit
 
 from ...platform.errors import PacelineError, UserError
 from ...platform.home import home
+from ...platform.run_context import in_environment
 from ...platform.tracking.redaction import redact
 from ...platform.tracking.uri import resolve_uri
 from ..cluster_profile import Profile, environment
@@ -58,18 +59,12 @@ def tracking_uri(given: str | None, cluster: JobCluster) -> str | None:
 @contextlib.contextmanager
 def known_to(profile: Profile | None, uri: str) -> Iterator[None]:
     """Have the account of a cluster's own tracking server at hand, and of no other server."""
-    names = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
-    before = {name: os.environ.get(name) for name in names}
+    values: dict[str, str] = {}
     if profile is not None and uri == profile.tracking_uri.rstrip("/"):
-        os.environ |= {name: environment(profile)[name] for name in names}
-    try:
+        account = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
+        values = {name: environment(profile)[name] for name in account}
+    with in_environment(values):
         yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def page_of(store: Store, name: str) -> str:

@@ -6,6 +6,7 @@ looked at differs.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -20,8 +21,8 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
 from ..configuration.config import Config
-from ..errors import PacelineError, RunError, UserError
-from ..training.building import Built, build, refused
+from ..errors import UserError
+from ..training.building import Built, build, told_as_failure
 from ..training.fitting import make_trainer, prepare
 from ..training.optimization import set_optimizer
 from ..training.trainer_context import quiet
@@ -128,19 +129,12 @@ def run_one_batch(config: Config, built: Built, callback: Callback) -> Trainer:
     """
     with quiet():
         trainer = make_trainer(config, None, [callback], Path.cwd())
-        try:
+        with told_as_failure(config), contextlib.suppress(SeenEnough):
             if built.data is not None or makes_its_data(built.model):
                 trainer.fit(built.model, datamodule=built.data)
             else:
                 noise = OneBatch(noise_batch(built.model, config.seed or 0))
                 trainer.fit(built.model, noise, noise)
-        except SeenEnough:
-            pass
-        except PacelineError:
-            raise
-        except Exception as error:  # whatever the module raises
-            told = refused(error, config.where("model"))
-            raise RunError(told.what, told.where, told.remedy) from error
     return trainer
 
 

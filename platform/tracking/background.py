@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 logger = logging.getLogger("paceline.tracking")
 
@@ -20,9 +20,13 @@ class Background:
         self.what = what
         self._thread = ThreadPoolExecutor(1, "paceline-record")
 
-    def post(self, write: Callable[[], object]) -> None:
-        """Run a call soon; what it raises is told and ends nothing."""
-        self._thread.submit(self._tell, write)
+    def post(self, write: Callable[[], object]) -> Future[None]:
+        """Run a call soon; what it raises is told and ends nothing.
+
+        Returns:
+            What ends with the call, for whoever has to wait for it.
+        """
+        return self._thread.submit(self._tell, write)
 
     def _tell(self, write: Callable[[], object]) -> None:
         try:

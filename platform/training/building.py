@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from pytorch_lightning import LightningDataModule, LightningModule
 
 from ..configuration.config import Config
 from ..configuration.parser import parser
-from ..errors import UserError, must
+from ..errors import PacelineError, RunError, UserError, must
 
 # Names that a model and a data module may both have without one following the other.
 _OWN_ARGUMENTS = {"name", "seed", "batch_size", "augmentation"}
@@ -90,6 +91,22 @@ def refused(error: BaseException, where: str) -> UserError:
     place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
     what = f"The code that {where} names must run, but raised {type(error).__name__}: {error}"
     return UserError(what, place, remedy)
+
+
+@contextlib.contextmanager
+def told_as_failure(config: Config) -> Iterator[None]:
+    """Whatever the module raises while it trains is told with its place.
+
+    Raises:
+        RunError: It raised something that is no error of ours.
+    """
+    try:
+        yield
+    except PacelineError:
+        raise
+    except Exception as error:  # whatever the module raises
+        told = refused(error, config.where("model"))
+        raise RunError(told.what, told.where, told.remedy) from error
 
 
 def _place(config: Config, section: str, message: str) -> str:

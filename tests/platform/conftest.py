@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from paceline.platform.tracking.store import Store, resolve_uri
 from paceline.tests.platform.tracking.proxy import Proxy
-from paceline.tests.platform.tracking.server import Server
+from paceline.tests.platform.tracking.server import Server, serving
 
 
 @pytest.fixture(scope="session")
@@ -28,12 +28,8 @@ def store(migrated_store: Path, tmp_path: Path) -> Store:
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory, migrated_store: Path) -> Iterator[Server]:
     """`mlflow server` on a SQLite store of its own."""
-    folder = tmp_path_factory.mktemp("server")
-    shutil.copy(migrated_store, folder / "mlflow.db")
-    server = Server(folder, f"sqlite:///{folder / 'mlflow.db'}")
-    server.start()
-    yield server
-    server.stop()
+    with serving(tmp_path_factory.mktemp("server"), migrated_store) as server:
+        yield server
 
 
 @pytest.fixture

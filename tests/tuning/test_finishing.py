@@ -13,7 +13,11 @@ from paceline.tuning.journal import JOURNAL, read_rows
 from paceline.tuning.result import SweepResult
 from paceline.tuning.rows import TrialRow
 
-pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_here", "module_home")]
+pytestmark = [
+    pytest.mark.ray,
+    pytest.mark.slow,
+    pytest.mark.usefixtures("ray_here", "module_home"),
+]
 
 
 @pytest.fixture(scope="module")

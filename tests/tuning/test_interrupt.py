@@ -16,7 +16,7 @@ from paceline.platform.tracking.store import Store
 from paceline.tuning.journal import read_rows
 from paceline.tuning.show import show
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 
 def start_sweep(folder: Path, log: Path) -> subprocess.Popen[bytes]:
@@ -47,7 +47,7 @@ def check_that_warm_processes_train(home: Path, driver: int) -> None:
 
 @pytest.mark.parametrize(
     "number",
-    [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)],
+    [signal.SIGINT, signal.SIGTERM],
     ids=["ctrl-c", "sigterm"],
 )
 def test_one_signal_ends_the_sweep_with_nothing_left_running(

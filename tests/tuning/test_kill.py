@@ -16,7 +16,7 @@ from paceline.platform.tracking.store import Store
 from paceline.tuning.journal import JOURNAL, read_rows
 from paceline.tuning.rows import Rows, TrialRow
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 SWEEP = ["sweep", "mlp", "--trials", "6", "--seed", "1", "--trainer.max_epochs", "9"]
 SWEEP += ["--vary", "learning_rate,dropout,layer_size", "--scheduler", "asha", "--json"]
@@ -93,7 +93,10 @@ def whole_home(empty_store: Path, tmp_path: Path) -> Path:
     "killed_at",  # lines of the journal after which the driver is killed
     [
         pytest.param((14,), id="in the first trials"),
-        pytest.param((2, 14, 30), id="in a loop", marks=pytest.mark.slow),
+        pytest.param(
+            (2, 14, 30),
+            id="in a loop",
+        ),
     ],
 )
 def test_a_sweep_whose_driver_is_killed_ends_like_one_that_was_never_killed(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -11,19 +10,15 @@ from pathlib import Path
 import pytest
 from paceline.platform.tracking.store import Store
 from paceline.tests.platform.tracking.proxy import Proxy
-from paceline.tests.platform.tracking.server import Server
+from paceline.tests.platform.tracking.server import Server, serving
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("server")
-    shutil.copy(empty_store, folder / "mlflow.db")
-    server = Server(folder, f"sqlite:///{folder / 'mlflow.db'}")
-    server.start()
-    yield server
-    server.stop()
+    with serving(tmp_path_factory.mktemp("server"), empty_store) as server:
+        yield server
 
 
 def go_away(proxy: Proxy, after_runs: int, for_s: float | None) -> threading.Thread:

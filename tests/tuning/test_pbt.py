@@ -201,6 +201,7 @@ def rescued(module_home: Path, recipe: str) -> SweepResult:
     return paceline.sweep(recipe, name="rescued", trials=3, config=config)
 
 
+@pytest.mark.slow
 def test_a_member_that_diverges_goes_on_as_a_copy(rescued: SweepResult):
     lost = rescued.rows.by_number[0]
     assert lost.copies[0].rung == 2.0

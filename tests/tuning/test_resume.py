@@ -107,6 +107,7 @@ def test_a_grid_has_no_more_than_its_points(module_home: Path):
         paceline.extend("grid", 3)
 
 
+@pytest.mark.slow
 def test_tpe_is_told_of_the_trials_there_are(module_home: Path):
     first = sweep_mlp("tpe", trials=3, sweep__search="tpe", sweep__scheduler="none", **ONE_PROCESS)
     extended = paceline.extend("tpe", 2)

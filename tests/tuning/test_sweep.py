@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from mlflow import MlflowClient
 from paceline.platform.errors import RunError, UserError
 from paceline.platform.tracking.store import Store
-from paceline.tuning import hangs
+from paceline.tuning import driver, hangs
 from paceline.tuning.result import SweepResult
 from paceline.tuning.show import show
 
@@ -229,7 +230,23 @@ def test_several_objectives_have_a_front_and_no_early_stopping(module_home: Path
     assert (module_home / "runs" / "front" / "report" / "pareto.png").is_file()
 
 
-def test_the_winner_is_trained_again_with_seeds_that_no_trial_had(module_home: Path):
+def test_the_winner_is_trained_again_with_seeds_that_no_trial_had(
+    module_home: Path, monkeypatch: pytest.MonkeyPatch
+):
+    order = []
+
+    def told(name: str, wait_s: float) -> None:
+        plain = getattr(driver, name)
+
+        def call(*arguments: Any) -> Any:
+            time.sleep(wait_s)
+            order.append(name)
+            return plain(*arguments)
+
+        monkeypatch.setattr(driver, name, call)
+
+    told("draw_best", 1.0)
+    told("train_winner", 0.0)
     result = paceline.sweep(
         "mlp",
         trials=2,
@@ -239,6 +256,8 @@ def test_the_winner_is_trained_again_with_seeds_that_no_trial_had(module_home: P
         config={"trainer.max_epochs": 2, **ONE_PROCESS},
         name="won",
     )
+    # Drawing seeds what is random: beside the training it would change it.
+    assert order == ["draw_best", "train_winner"]
     winner = result.winner
     assert winner["seeds"] == [2, 3]
     mean, half_width = winner["metrics"]["test/accuracy"]

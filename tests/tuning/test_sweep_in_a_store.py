@@ -9,7 +9,7 @@ import pytest
 from paceline.platform.training.checkpoint_file import digest
 from paceline.tests.platform.storage.s3_double import BUCKET, S3Double
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 SWEEP = ["sweep", "linear", "--trials", 2, "--trainer.max_epochs", 2, "--seed", 1]
 SWEEP += ["--trainer.limit_train_batches", 5, "--vary", "learning_rate", "--json"]

@@ -15,7 +15,11 @@ from paceline.tuning.manage.why import why
 from paceline.tuning.result import SweepResult
 from paceline.tuning.rows import TrialRow
 
-pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_here", "module_home")]
+pytestmark = [
+    pytest.mark.ray,
+    pytest.mark.slow,
+    pytest.mark.usefixtures("ray_here", "module_home"),
+]
 
 EPOCHS = 3
 LEDGER = """

@@ -22,8 +22,7 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Callback
 
 from ...platform.configuration.config import Config
-from ...platform.errors import PacelineError, RunError
-from ...platform.training.building import refused
+from ...platform.training.building import told_as_failure
 from ...platform.training.checkpoint_names import LATEST
 from ...platform.training.fitting import fit, prepare
 from .simulation import Pace
@@ -167,16 +166,9 @@ def measure(config: Config, limit_s: float) -> Measured:
 def _train(config: Config, limit_s: float, folder: Path) -> tuple[Clock, float]:
     """The clock of a training, and the seconds that it took until the first batch."""
     clock, started = Clock(limit_s), time.perf_counter()
-    try:
+    with told_as_failure(config), contextlib.suppress(Enough):
         built = prepare(config)
         fit(config, folder=folder, callbacks=[clock], built=built)
-    except Enough:
-        pass
-    except PacelineError:
-        raise
-    except Exception as error:  # whatever the module raises
-        told = refused(error, config.where("model"))
-        raise RunError(told.what, told.where, told.remedy) from error
     return clock, max(0.0, clock.began - started)
 
 

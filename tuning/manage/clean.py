@@ -17,7 +17,6 @@ from typing import Any
 
 from ...platform.errors import UserError
 from ...platform.home import claim, is_held, read_state, runs_folder
-from ...platform.storage.checkpoint_objects import CheckpointObjects
 from ...platform.storage.location import parse, place_of
 from ...platform.storage.object_store import ObjectStore, told
 from ...platform.training.checkpoint_names import BEST, LATEST
@@ -195,6 +194,8 @@ def _remove_objects(
         place = place_of(storage, sweep.name, *names_of(number))
         if place is None:
             return
+        from ...platform.storage.checkpoint_objects import CheckpointObjects  # it imports torch
+
         objects = CheckpointObjects(ObjectStore(parse(place)))
         try:
             removed = objects.remove(names, dry_run=dry_run)

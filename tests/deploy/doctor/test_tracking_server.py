@@ -99,7 +99,7 @@ def test_a_server_that_others_reach_and_asks_for_no_password_is_red(unguarded: s
 def test_a_server_whose_clock_is_right_is_in_step(unguarded: str):
     offset = tracking.look_at_clock(tracking.Server(unguarded))
     assert offset is not None
-    assert abs(offset[0]) <= offset[1] + 0.1
+    assert abs(offset[0]) <= offset[1] + 1.1  # a server may tell the second before
 
 
 def test_a_server_that_stands_still_is_red_within_its_time(

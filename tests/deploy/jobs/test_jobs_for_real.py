@@ -77,7 +77,11 @@ def raw_jobs(user: User, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("PACELINE_HOME", str(user.home))
     client = Jobs(find_cluster(None))
     answers = [client._do_request("GET", "/api/jobs/").text]
-    answers += [client.get_job_logs(str(job.submission_id)) for job in client.list_jobs()]
+    answers += [
+        client.get_job_logs(str(job.submission_id))
+        for job in client.list_jobs()
+        if job.submission_id
+    ]
     return "\n".join(answers)
 
 
@@ -116,6 +120,7 @@ def test_a_run_is_a_job_with_its_folder_its_record_and_no_secret(
     assert user.run("show", "first").returncode == 0  # its state is of this home
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_a_job_is_cancelled_in_order_and_nobody_else_takes_its_run_before(
     user: User, work: Path, monkeypatch: pytest.MonkeyPatch

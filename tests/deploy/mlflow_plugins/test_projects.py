@@ -71,12 +71,13 @@ def run_of(user: User, done: Any) -> Any:
     return MlflowClient(user.profile.tracking_uri).get_run(found[1])
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_a_project_runs_as_a_job_in_the_run_that_mlflow_made(user: User, project: Path):
     (project / "cluster.json").write_text('{"follow": true, "num_cpus": 1}')
     done = mlflow_run(user, project, "cluster.json", "-P", "alpha=2.5", "--run-name", "a sum")
     run = run_of(user, done)
-    assert (done.returncode, run.info.status) == (0, "FINISHED"), done.stderr
+    assert (done.returncode, run.info.status) == (0, "FINISHED"), done.stdout + done.stderr
     assert "training" in done.stdout
     assert run.data.metrics["sum"] == 3.5
     assert run.data.params["alpha"] == "2.5"

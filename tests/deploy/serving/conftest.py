@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 import socket
 import subprocess
 import sys
@@ -100,16 +99,6 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Serve:
             process.stdout.close()
 
     return serving
-
-
-@pytest.fixture(scope="module")
-def module_home(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A `$PACELINE_HOME` that the tests of one module share."""
-    home = tmp_path_factory.mktemp("paceline-home")
-    shutil.copy(empty_store, home / "mlflow.db")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PACELINE_HOME", str(home))
-        yield home
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,19 +16,15 @@ from paceline.platform.result import RunResult
 from paceline.platform.tracking.store import Store
 from paceline.tests.deploy.serving.conftest import Serve
 from paceline.tests.deploy.serving.test_serve import scores_of, trained
-from paceline.tests.platform.tracking.server import Server
+from paceline.tests.platform.tracking.server import Server, serving
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def server(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("server")
-    shutil.copy(empty_store, folder / "mlflow.db")
-    server = Server(folder, f"sqlite:///{folder / 'mlflow.db'}")
-    server.start()
-    yield server
-    server.stop()
+    with serving(tmp_path_factory.mktemp("server"), empty_store) as server:
+        yield server
 
 
 def paceline_json(folder: Path, *words: object) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import psutil
 import pytest
 from paceline.tests.platform.launch.work import NODE, Work, add_node, train_workers
-from paceline.tests.platform.tracking.server import Server
+from paceline.tests.platform.tracking.server import Server, serving
 
 pytestmark = pytest.mark.ray
 
@@ -35,11 +34,8 @@ def server(tmp_path: Path, empty_store: Path) -> Iterator[Server]:
     """An MLflow server of its own, which can be killed."""
     folder = tmp_path / "server"
     folder.mkdir()
-    shutil.copy(empty_store, folder / "mlflow.db")
-    made = Server(folder, f"sqlite:///{folder}/mlflow.db")
-    made.start()
-    yield made
-    made.stop()
+    with serving(folder, empty_store) as server:
+        yield server
 
 
 @pytest.fixture

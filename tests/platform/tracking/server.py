@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import requests
@@ -17,6 +20,23 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+@contextlib.contextmanager
+def serving(folder: Path, store: Path) -> Iterator[Server]:
+    """A server on a copy of a SQLite store.
+
+    Args:
+        folder: Where the copy and all else of the server lies.
+        store: The store, with MLflow's tables in it.
+    """
+    shutil.copy(store, folder / "mlflow.db")
+    server = Server(folder, f"sqlite:///{folder / 'mlflow.db'}")
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
 
 
 class Server:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import psutil
@@ -94,7 +96,6 @@ def test_a_configuration_whose_weights_exceed_the_memory_never_fits(run_command)
         (["plan", "mlp", "--like", "never-was"], "never-was"),
         (["plan", "mlp", "--cpus-per-trial", "4096"], "fits"),
         (["plan", "mlp", "--measure", "long"], "--measure"),
-        (["plan", "mlp", "--address", "127.0.0.1:1"], "ray start --head"),
     ],
 )
 def test_what_a_sweep_would_refuse_is_refused(words: list[str], told: str, run_command):
@@ -102,6 +103,16 @@ def test_what_a_sweep_would_refuse_is_refused(words: list[str], told: str, run_c
     assert done.code == 2, done.out + done.err
     assert told in done.err
     assert "Traceback" not in done.err
+
+
+@pytest.mark.slow
+def test_a_cluster_that_is_not_there_is_told(paceline_home: Path, tmp_path: Path):
+    # A process of its own: another test of this one may have left a Ray that would be used.
+    command = [sys.executable, "-m", "paceline", "plan", "mlp", "--address", "127.0.0.1:1"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "ray start --head" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_person_reads_a_page(run_command):
