@@ -6,10 +6,10 @@ import contextlib
 import hashlib
 import os
 import re
-from pathlib import Path
 
 from ..errors import UserError, must
 from ..home import home
+from ..training.checkpoint_file import digest
 from .location import is_object_store, parse
 from .object_store import ObjectStore, unusable
 
@@ -36,14 +36,14 @@ def fetched(path: str) -> str:
     folder = home() / FOLDER
     named = _NAMED_BY_CONTENT.fullmatch(name)
     target = folder / (name if named else f"{hashlib.sha256(path.encode()).hexdigest()}.ckpt")
-    if named and target.exists() and _sha256(target) == named[1]:
+    if named and target.exists() and digest(target) == named[1]:
         return str(target)
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / f".{target.name}.{os.getpid()}"
     try:
         with temporary.open("wb") as file:
             store.copy_to(name, file.write)
-        if named and (found := _sha256(temporary)) != named[1]:
+        if named and (found := digest(temporary)) != named[1]:
             rule = f"the object whose SHA-256 is {named[1][:12]}..."
             raise UserError(must("ckpt_path", rule, f"{found[:12]}..."), address)
         os.replace(temporary, target)
@@ -57,8 +57,3 @@ def fetched(path: str) -> str:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
     return str(target)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
