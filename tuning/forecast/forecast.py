@@ -41,8 +41,8 @@ class Forecast:
         time_axis: What the rungs count.
         horizon: End of the time axis; None: unknown.
         rungs: Where trials are judged: `at`, how many `trials` at most, how many are `stopped`.
-        seconds: `estimate`, `least`, `most` of the whole command, of which `around` is before its
-            first and after its last trial; None: unknown.
+        seconds: `estimate` of the whole command, of which `around` is before its first and after
+            its last trial, and between what it may lie, `least` and `most`; None: unknown.
         trial_seconds: `median`, `least`, `most` of a trial that runs to its end; None: unknown.
         units: Units of the time axis that all trials train together; None: unknown.
         measured: What the time rests on.

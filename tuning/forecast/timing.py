@@ -25,9 +25,9 @@ IMPORT_S = 5.0  # of the command itself, before the sweep begins, and its end
 AROUND_S = 10.0  # Ray's start before the first trial, pictures and report after the last
 BESIDE = 1.15  # times as long as alone, with the record and where trials take all cores
 RECORD_S = 0.3  # the record of a trial, its run and its journal
-# Of five sweeps on a busy machine, short trials and long ones (tests/benchmarks/forecast.py); most
-# ran before the figures above were set to what they showed.
-ERROR = "sweeps have taken from two thirds of such an estimate to twice as long"
+# A sweep's time over its estimate, at the least and the most that is told: on an idle machine, short
+# trials and long ones (tests/benchmarks/forecast.py).
+MEASURED_ERROR, PAST_ERROR = (0.7, 1.3), (0.85, 1.2)
 UNIT_STEPS = 1000.0  # of an axis of steps without epochs; only a budget in epochs asks
 
 
@@ -41,6 +41,7 @@ class Paces:
         checkpoint_bytes: Size of one checkpoint.
         checkpoint_parameters: Parameters of the model that it holds; 0: unknown.
         around_s: Seconds of the command before its first trial and after its last.
+        error: How far sweeps have been from such an estimate: least and most, as a factor.
         assumed: What was not measured, a sentence each.
     """
 
@@ -49,6 +50,7 @@ class Paces:
     checkpoint_bytes: int
     checkpoint_parameters: int = 0
     around_s: float = IMPORT_S + AROUND_S
+    error: tuple[float, float] = MEASURED_ERROR
     assumed: list[str] = field(default_factory=list)
 
 
@@ -58,6 +60,7 @@ def paces_of_past(past: PastTimes, count: int) -> Paces:
         [past.paces[number % len(past.paces)] for number in range(count)],
         {"from": past.name, "configurations": len(past.paces)},
         past.checkpoint_bytes,
+        error=PAST_ERROR,
         assumed=[f"trials train as fast as those of {past.name} did, where that ran"],
     )
     if past.around_s is None:
@@ -114,7 +117,7 @@ def _assumptions(plan: Plan) -> list[str]:
     found = [
         f"start and end take {IMPORT_S + AROUND_S:g} s, the record of a trial {RECORD_S:g} s",
         f"a step takes {BESIDE:g} times as long beside its record and other trials as alone",
-        ERROR,
+        "nothing else runs there",
     ]
     if plan.config.launch.address:
         found.append("the cluster's cores are as fast as those here")
@@ -161,7 +164,10 @@ def _epochs_per_unit(plan: Plan) -> float:
 def sweep_seconds(
     plan: Plan, known: Paces, width: int, played: Sequence[Played]
 ) -> dict[str, float] | None:
-    """Time from the command to the end: the mean of the draws, and the least and the most.
+    """Time from the command to the end: the mean of the draws, and between what it may lie.
+
+    The least and the most are those of the draws, wider by how far such estimates were from what
+    sweeps then took.
 
     Args:
         plan: The sweep.
@@ -181,8 +187,8 @@ def sweep_seconds(
     more = known.around_s + seeds * statistics.fmean(pace.seconds(horizon) for pace in paces)
     return {
         "estimate": round(statistics.fmean(found) + more, 1),
-        "least": round(min(found) + more, 1),
-        "most": round(max(found) + more, 1),
+        "least": round((min(found) + more) * known.error[0], 1),
+        "most": round((max(found) + more) * known.error[1], 1),
         "around": round(known.around_s, 1),
     }
 

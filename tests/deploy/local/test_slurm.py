@@ -93,6 +93,7 @@ def wait_for_steps(slurm: Slurm, uri: str, number: str, more_than: int) -> int:
     return max(steps(uri, "slow"))
 
 
+@pytest.mark.timeout(1200)
 def test_a_job_that_is_put_back_twice_goes_on_under_its_name_with_each_step_once(
     slurm: Slurm, tracking: Tracking, tmp_path_factory: pytest.TempPathFactory
 ):

@@ -13,8 +13,10 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+import torch
 from paceline.platform.evaluation import predict
 from paceline.platform.result import RunResult
+from paceline.tests.deploy.conftest import Started
 from paceline.tests.deploy.serving.conftest import Serve
 from paceline.tests.deploy.serving.test_serve import csv_scores, load, scores_of, told_by, trained
 
@@ -73,6 +75,46 @@ def test_nothing_but_the_door_listens_to_http(serve: Serve, mlp: RunResult):
         names = " ".join(" ".join(process.cmdline()) for process in family)
         assert "ProxyActor" not in names
         assert "ServeReplica" in names
+
+
+def serving_processes() -> dict[psutil.Process, int]:
+    """Whatever Ray Serve runs on this machine, and the number of its node's process."""
+    return {
+        process: process.ppid()
+        for process in psutil.process_iter(["cmdline"])
+        if " ".join(process.info["cmdline"] or []).startswith("ray::Serve")
+    }
+
+
+@pytest.mark.xdist_group("local-cluster")
+@pytest.mark.timeout(300)
+def test_replicas_are_spread_over_a_cluster_and_leave_it(
+    serve: Serve, mlp: RunResult, local_cluster: Started, monkeypatch: pytest.MonkeyPatch
+):
+    for name, value in local_cluster.environment.items():
+        monkeypatch.setenv(name, value)
+    address = local_cluster.profile.address
+    module, x = trained(mlp)
+    with torch.no_grad():
+        expected = module(torch.from_numpy(x))
+    before = serving_processes()
+    with serve(mlp.name, "--replicas", 2, "--address", address, timeout=200) as served:
+        found = scores_of(served.ask({"inputs": x.tolist()}))
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+        ours = {p: node for p, node in serving_processes().items() if p not in before}
+        replicas = {p for p in ours if p.cmdline()[0].startswith("ray::ServeReplica")}
+        assert len(replicas) == len({ours[p] for p in replicas}) == 2  # each on a node of its own
+        told = told_by(load(served.port, 4, 5, "keep"))
+        code, answer, log = served.end(signal.SIGTERM)
+    assert code == 143
+    assert told["lost"] == told["wrong"] == told["hung"] == 0, (told, log)
+    assert told["answered"] == answer["requests"] - 1 > 100
+    _, alive = psutil.wait_procs(list(ours), timeout=20)
+    assert alive == []
+    command = [sys.executable, "-m", "paceline", "serve", mlp.name, "--replicas", "9"]
+    done = subprocess.run([*command, "--address", address], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "`--replicas` must be at most the 2 CPU cores of the cluster" in done.stderr
 
 
 def test_a_cluster_that_is_not_there_is_one_message(mlp: RunResult, tmp_path: Path):
