@@ -51,14 +51,20 @@ class Measured:
     checkpoint_bytes: int
     steps: int
 
-    def pace(self, axis: str) -> Pace | None:
-        """Seconds for a unit of the time axis; None where this does not tell."""
+    def pace(self, axis: str, record_s: float = 0.0) -> Pace | None:
+        """Seconds for a unit of the time axis; None where this does not tell.
+
+        Args:
+            axis: The time axis.
+            record_s: Seconds that an epoch takes beside what was measured.
+        """
+        epoch_s = None if self.epoch_s is None else self.epoch_s + record_s
         if axis == "epoch":
-            return None if self.epoch_s is None else Pace(self.overhead_s, self.epoch_s)
+            return None if epoch_s is None else Pace(self.overhead_s, epoch_s)
         if axis != "step":
             return None
-        if self.epoch_s is not None and self.steps_per_epoch:
-            return Pace(self.overhead_s, self.epoch_s / self.steps_per_epoch)
+        if epoch_s is not None and self.steps_per_epoch:
+            return Pace(self.overhead_s, epoch_s / self.steps_per_epoch)
         return Pace(self.overhead_s, 1 / self.steps_per_s) if self.steps_per_s else None
 
 

@@ -104,7 +104,7 @@ def forecast(config: Config, *, like: str | None, limit_s: float) -> Forecast:
     if past is not None:
         known = paces_of_past(past, count)
     else:
-        known = paces_by_measuring(plan, base, able, count, limit_s)
+        known = paces_by_measuring(plan, base, able, count, room.width, limit_s)
     played = play(plan, known.paces, room.width, budget)
     disk = known.checkpoint_bytes, known.checkpoint_parameters, able, count
     largest = max(size.num_parameters for size in every)

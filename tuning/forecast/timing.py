@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import statistics
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,13 +21,14 @@ from .simulation import Pace, Played, Simulation, population_seconds
 from .sizes import Size, choose, nearest
 
 DRAWS, MAX_PLAYED = 15, 200
-NUM_MEASURED = 3
-IMPORT_S = 5.0  # of the command itself, before the sweep begins, and its end
-AROUND_S = 10.0  # Ray's start before the first trial, pictures and report after the last
-BESIDE = 1.15  # times as long as alone, with the record and where trials take all cores
-RECORD_S = 0.3  # the record of a trial, its run and its journal
-# A sweep's time over its estimate, at the least and the most that is told: on an idle machine, short
-# trials and long ones (tests/benchmarks/forecast.py).
+MAX_MEASURED = 6
+IMPORT_S = 6.0  # of the command itself, before the sweep begins, and its end
+AROUND_S = 9.5  # Ray's start before the first trial, pictures and report after the last
+BESIDE = 1.05  # times as long as alone, where trials take all cores
+EPOCH_S = 0.025  # an epoch's record and its report to the sweep
+RECORD_S = 0.15  # the record of a trial, its run and its journal
+# Between what a sweep's time over its estimate is told to lie; on an idle machine it was 0.94 to
+# 1.14 of what was measured and 0.96 to 1.15 of a record (tests/benchmarks/forecast.py).
 MEASURED_ERROR, PAST_ERROR = (0.7, 1.3), (0.85, 1.2)
 UNIT_STEPS = 1000.0  # of an axis of steps without epochs; only a budget in epochs asks
 
@@ -71,7 +73,7 @@ def paces_of_past(past: PastTimes, count: int) -> Paces:
 
 
 def paces_by_measuring(
-    plan: Plan, base: Size, trials: Sequence[Size], count: int, limit_s: float
+    plan: Plan, base: Size, trials: Sequence[Size], count: int, width: int, limit_s: float
 ) -> Paces:
     """Paces of all trials from those of a few that are measured here.
 
@@ -80,13 +82,11 @@ def paces_by_measuring(
         base: The recipe's own size.
         trials: Sizes of the trials, as many as were looked at.
         count: How many trials there are.
+        width: How many run at a time.
         limit_s: Seconds to measure, over all configurations together.
     """
-    stand_ins = [trials[i] for i in choose(trials, NUM_MEASURED)] or [base]
-    found: list[Measured] = []
-    for size in stand_ins:
-        config = plan.config.override(plan.space.assignments(size.values))
-        found.append(measure(config, limit_s / len(stand_ins)))
+    chosen = [trials[i] for i in choose(trials, MAX_MEASURED)] or [base]
+    found = _measure_some(plan, chosen, limit_s)
     largest = max(range(len(found)), key=lambda i: found[i].checkpoint_bytes)
     made = Paces(
         [],
@@ -96,27 +96,50 @@ def paces_by_measuring(
             "steps": sum(one.steps for one in found),
         },
         found[largest].checkpoint_bytes,
-        stand_ins[largest].num_parameters,
+        chosen[largest].num_parameters,
     )
-    paces = [pace for one in found if (pace := one.pace(plan.time_axis)) is not None]
-    if len(paces) < len(found):
+    own = [pace for one in found if (pace := _in_a_sweep(plan, one)) is not None]
+    if len(own) < len(found):
         made.assumed = [f"no time: the axis {plan.time_axis} is not one of epochs or steps"]
         return made
     made.assumed = _assumptions(plan)
-    workers = plan.config.launch.num_workers
-    own = [
-        Pace(BESIDE * pace.overhead_s + RECORD_S, BESIDE * pace.per_unit_s / workers)
-        for pace in paces
+    like = [nearest(size, chosen[: len(own)]) for size in trials] or [0]
+    # The first configuration was measured in a process that had to load what the next ones found.
+    cold_s = own[0].overhead_s
+    warm_s = statistics.median([pace.overhead_s for pace in own[1:]] or [cold_s])
+    made.paces = [
+        Pace(cold_s if number < width else warm_s, own[like[number % len(like)]].per_unit_s)
+        for number in range(count)
     ]
-    like = [own[nearest(size, stand_ins)] for size in trials] or own
-    made.paces = [like[number % len(like)] for number in range(count)]
     return made
+
+
+def _measure_some(plan: Plan, sizes: Sequence[Size], limit_s: float) -> list[Measured]:
+    """The first sizes, as many as there is time for; at least one."""
+    found: list[Measured] = []
+    until = time.monotonic() + limit_s
+    for size in sizes:
+        left = until - time.monotonic()
+        if found and left <= 0:
+            break
+        config = plan.config.override(plan.space.assignments(size.values))
+        found.append(measure(config, max(0.0, left) / (len(sizes) - len(found))))
+    return found
+
+
+def _in_a_sweep(plan: Plan, one: Measured) -> Pace | None:
+    """The pace of a trial that trains as this did, with its record and beside others."""
+    pace = one.pace(plan.time_axis, record_s=EPOCH_S)
+    if pace is None:
+        return None
+    each = BESIDE * pace.per_unit_s / plan.config.launch.num_workers
+    return Pace(BESIDE * pace.overhead_s + RECORD_S, each)
 
 
 def _assumptions(plan: Plan) -> list[str]:
     found = [
         f"start and end take {IMPORT_S + AROUND_S:g} s, the record of a trial {RECORD_S:g} s",
-        f"a step takes {BESIDE:g} times as long beside its record and other trials as alone",
+        f"beside others a trial takes {BESIDE:g} times as long, its record {EPOCH_S:g} s an epoch",
         "nothing else runs there",
     ]
     if plan.config.launch.address:

@@ -106,6 +106,16 @@ def test_what_a_sweep_would_refuse_is_refused(words: list[str], told: str, run_c
     assert "Traceback" not in done.err
 
 
+def test_as_many_configurations_are_measured_as_there_is_time_for(run_command):
+    flags = ["--json", "--trials", 8, "--seed", 1, "--trainer.max_epochs", 3]
+    few, more = (
+        run_command("plan", "mlp", *flags, "--measure", seconds).json for seconds in ("0.001", "6")
+    )
+    assert few["measured"]["configurations"] == 1
+    assert few["measured"]["steps"] > 0
+    assert more["measured"]["configurations"] > 3
+
+
 @pytest.mark.slow
 def test_a_cluster_that_is_not_there_is_told(paceline_home: Path, tmp_path: Path):
     # A process of its own: another test of this one may have left a Ray that would be used.
