@@ -27,8 +27,8 @@ AROUND_S = 9.5  # Ray's start before the first trial, pictures and report after 
 BESIDE = 1.05  # times as long as alone, where trials take all cores
 EPOCH_S = 0.025  # an epoch's record and its report to the sweep
 RECORD_S = 0.15  # the record of a trial, its run and its journal
-# Between what a sweep's time over its estimate is told to lie; on an idle machine it was 0.94 to
-# 1.14 of what was measured and 0.96 to 1.15 of a record (tests/benchmarks/forecast.py).
+# Between what a sweep's time over its estimate is told to lie; on an idle machine it was 0.90 to
+# 1.24 of what was measured and 0.97 to 1.17 of a record (tests/benchmarks/forecast.py).
 MEASURED_ERROR, PAST_ERROR = (0.7, 1.3), (0.85, 1.2)
 UNIT_STEPS = 1000.0  # of an axis of steps without epochs; only a budget in epochs asks
 
