@@ -182,9 +182,19 @@ def command_of(config: Config, assignments: Mapping[str, Any]) -> str:
 
 
 def _recipe_of(config: Config) -> str:
-    """The recipe's name, or the file when it is none of the catalog's."""
+    """The recipe's name, or the file when it is none of the catalog's.
+
+    The file is the one that whoever started the sweep has, in whose place this machine has another:
+    a job brings its packages along, and unpacks them anew on each node.
+    """
     known = entries("recipes").get(config.recipe)
-    return config.recipe if known and known.target == config.source else config.source
+    is_known = known is not None and _below_package(known.target) == _below_package(config.source)
+    return config.recipe if is_known else config.source
+
+
+def _below_package(path: str) -> tuple[str, ...]:
+    """A recipe's file with its folder and the package that this is in."""
+    return Path(path).parts[-3:]
 
 
 def _shapes_a_run(key: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 
 from paceline.platform.arguments import parse
 from paceline.platform.configuration.config import load
@@ -28,3 +29,12 @@ def test_command_of_a_trial_resolves_to_the_trial():
 
 def test_top_level_keys_are_flags_too():
     assert parse(["fit", "mlp", "--seed_everything", "3"]).changes["seed_everything"][0] == 3
+
+
+def test_a_recipe_of_the_catalog_is_named_wherever_its_package_lies(tmp_path: Path):
+    base = load("mlp", {}, ())
+    base.source = "/elsewhere/py_modules/paceline/lightning_modules/recipes/mlp.yaml"
+    assert shlex.split(command_of(base, {}))[:3] == ["paceline", "fit", "mlp"]
+    own = tmp_path / "mlp.yaml"
+    own.write_text(Path(load("mlp", {}, ()).source).read_text())
+    assert shlex.split(command_of(load(str(own), {}, ()), {}))[2] == str(own)
