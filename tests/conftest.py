@@ -86,6 +86,14 @@ def _no_test_writes_into_the_real_home(tmp_path_factory: pytest.TempPathFactory)
     os.environ["PACELINE_HOME"] = str(tmp_path_factory.mktemp("home-of-the-session"))
 
 
+@pytest.fixture(autouse=True)
+def _no_test_leaves_mlflow_an_address() -> Iterator[None]:
+    """`mlflow.set_tracking_uri` sets a variable of this process, which the next test would find."""
+    yield
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
+        os.environ.pop(name, None)
+
+
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A SQLite store with MLflow's tables and nothing in them."""

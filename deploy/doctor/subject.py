@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ...platform.home import home
-from ...platform.tracking.uri import resolve_uri
+from ...platform.tracking.uri import VARIABLE, resolve_uri
 from ..cluster_profile import Profile, environment, read_profile
 
 
@@ -55,7 +55,7 @@ def subject_of(
     profile = read_profile()
     if profile is not None and address not in (None, profile.address):
         profile = None  # another cluster is asked for: nothing of ours fits it
-    tracking_uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or None
+    tracking_uri = tracking_uri or os.environ.get(VARIABLE) or None
     if profile is not None:
         address, storage = profile.address, storage or profile.storage
         tracking_uri = tracking_uri or profile.tracking_uri

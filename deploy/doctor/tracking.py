@@ -19,7 +19,8 @@ from urllib.parse import urlsplit
 import requests
 
 from ...platform.errors import PacelineError
-from ...platform.tracking.uri import check_store, innermost, public_uri, sqlite_path
+from ...platform.tracking.store_check import check_store, innermost
+from ...platform.tracking.uri import public_uri, sqlite_path
 from .row import FAIL, OK, SKIPPED, WARN, Row
 
 FOREIGN_HOST = "paceline-doctor.invalid"

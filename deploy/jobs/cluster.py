@@ -18,7 +18,7 @@ import requests
 
 from ...platform.errors import PacelineError, RunError, UserError, must
 from ...platform.launch import ray_settings as ray_settings
-from ...platform.tracking.uri import innermost
+from ...platform.tracking.store_check import innermost
 from ..cluster_profile import Profile, read_profile
 
 import ray  # isort: skip - after `ray_settings`

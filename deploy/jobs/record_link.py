@@ -16,14 +16,12 @@ from ...platform.errors import PacelineError, UserError
 from ...platform.home import home
 from ...platform.run_context import in_environment
 from ...platform.tracking.redaction import redact
-from ...platform.tracking.uri import resolve_uri
+from ...platform.tracking.uri import VARIABLE, resolve_uri
 from ..cluster_profile import Profile, environment
 from .cluster import LOOPBACK, JobCluster
 
 if TYPE_CHECKING:
     from ...platform.tracking.store import Store  # it imports MLflow
-
-VARIABLE = "MLFLOW_TRACKING_URI"
 
 
 def tracking_uri(given: str | None, cluster: JobCluster) -> str | None:

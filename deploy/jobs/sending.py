@@ -12,11 +12,12 @@ from typing import Any
 
 from ...platform.errors import UserError, must
 from ...platform.home import free_name, names
+from ...platform.tracking.uri import VARIABLE
 from .cargo import Cargo
 from .cluster import Jobs
 from .command_line import Inner, with_flag
 from .job import COMMAND, NAME, STORAGE, TRACKING, VERB, Job, check_name, list_jobs
-from .record_link import VARIABLE, first_link, run_link
+from .record_link import first_link, run_link
 from .submission import NameTaken, Order, submit
 
 

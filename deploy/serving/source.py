@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,13 +90,11 @@ def _no_alias(store: Store, name: str, alias: str) -> UserError:
 
 def _download(store: Store, address: str, into: Path) -> Path:
     """The model at an address; of a store on this disk its own folder."""
-    import mlflow
     from mlflow.artifacts import download_artifacts
 
-    mlflow.set_tracking_uri(store.uri)  # MLflow resolves addresses by these two alone
-    mlflow.set_registry_uri(store.uri)
     try:
-        found = download_artifacts(artifact_uri=address, dst_path=str(into))
+        with _looked_up_in(store.uri):
+            found = download_artifacts(artifact_uri=address, dst_path=str(into))
     except MlflowException as error:
         rule = "the address of a model that there is"
         where = f"{public_uri(store.uri)}: {reason(error)}"
@@ -102,6 +103,25 @@ def _download(store: Store, address: str, into: Path) -> Path:
     except OSError as error:
         raise RunError(f"{address} could not be fetched: {error}", public_uri(store.uri)) from error
     return Path(found)
+
+
+@contextlib.contextmanager
+def _looked_up_in(uri: str) -> Iterator[None]:
+    """Let MLflow resolve addresses by a store: it has no other way than two variables."""
+    import mlflow
+
+    names = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
+    before = {name: os.environ.get(name) for name in names}
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(before[names[0]] or "")
+        mlflow.set_registry_uri(before[names[1]] or "")
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            os.environ |= {name: value} if value is not None else {}
 
 
 def _exported(name: str, storage: str | None, into: Path) -> Path:

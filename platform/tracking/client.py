@@ -46,7 +46,8 @@ from mlflow.exceptions import MlflowException  # noqa: E402
 from ..errors import RunError  # noqa: E402
 from .passing import is_passing  # noqa: E402
 from .redaction import redact  # noqa: E402
-from .uri import innermost, public_uri  # noqa: E402
+from .store_check import innermost  # noqa: E402
+from .uri import public_uri  # noqa: E402
 
 __all__ = [
     "LoggedModelOutput",

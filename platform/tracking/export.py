@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import UserError, must
+from ..errors import RunError, UserError, must
 from .artifacts import infer
 from .client import cut
 from .model import exportable, printed_kept, write_model
@@ -33,16 +33,16 @@ def try_export(module: Any) -> None:
         save_exported(module, Path(folder) / "model")
 
 
-def save_exported(module: Any, path: Path, checkpoint: str | None = None) -> None:
+def save_exported(module: Any, path: Path) -> None:
     """Write a module as an MLflow model with its signature and its input example.
 
     Args:
         module: A LightningModule with an `example_input_array`.
         path: A folder that does not exist.
-        checkpoint: Checkpoint whose weights are written; default: the module's own.
 
     Raises:
         UserError: It cannot be exported; the message says why and what to do.
+        RunError: The folder cannot be written.
     """
     kind = type(module).__qualname__
     _check_example(kind, getattr(module, "example_input_array", None))
@@ -50,11 +50,15 @@ def save_exported(module: Any, path: Path, checkpoint: str | None = None) -> Non
     needed = [f"{name}=={installed[name]}" for name in ("torch", "mlflow", "numpy")]
     try:
         with printed_kept():
-            twin = exportable(module, checkpoint)
+            twin = exportable(module, None)
             write_model(twin, path, infer(module), needed)
             _check_batches(twin, path)
     except UserError:
         raise
+    except OSError as error:
+        raise RunError(
+            f"The model could not be written: {error.strerror or error}", str(path)
+        ) from error
     except Exception as error:  # whatever the module's own code or torch's export raises
         raise _not_exportable(kind, error) from error
 

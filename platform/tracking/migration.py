@@ -17,7 +17,8 @@ from pathlib import Path
 
 from ..errors import UserError
 from .client import MlflowException, reason
-from .uri import FLAG, check_store, public_uri, refused_entry, sqlite_path
+from .store_check import check_store, refused_entry
+from .uri import FLAG, public_uri, sqlite_path
 
 
 def prepare_store(uri: str, artifact_root: Path | None = None) -> None:

@@ -85,7 +85,6 @@ def add_version(
     run_id: str,
     module: Any,
     *,
-    checkpoint: str,
     tags: Mapping[str, Any],
     description: str,
 ) -> Version:
@@ -95,8 +94,7 @@ def add_version(
         store: The store of the run.
         model: The registered model's name; made when there is none.
         run_id: The run that trained it; the exported model becomes an output of it.
-        module: The module that the run trained.
-        checkpoint: The checkpoint whose weights are taken.
+        module: The module that the run trained, with the weights that are taken.
         tags: The version's tags.
         description: Its text in MLflow's page.
 
@@ -105,7 +103,7 @@ def add_version(
         RunError: The store refused or did not answer.
     """
     client = store.client
-    logged = _exported_model(store, run_id) or _export(store, run_id, module, checkpoint)
+    logged = _exported_model(store, run_id) or _export(store, run_id, module)
     with told(store.uri):
         _make_model(client, model)
         made = client.create_model_version(
@@ -137,11 +135,11 @@ def _exported_model(store: Store, run_id: str) -> Any:
     return next((model for model in found if str(model.status) == "READY"), None)
 
 
-def _export(store: Store, run_id: str, module: Any, checkpoint: str) -> Any:
+def _export(store: Store, run_id: str, module: Any) -> Any:
     with tempfile.TemporaryDirectory() as folder:
         box = Path(folder) / _key(run_id)  # by its name a second try goes on with the first
         box.mkdir()
-        save_exported(module, box / "model", checkpoint)
+        save_exported(module, box / "model")
         with told(store.uri):
             upload_model(store.client, run_id, box / "model")
     return _exported_model(store, run_id)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from paceline.platform.training.checkpoint_file import digest
@@ -13,6 +15,23 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 SWEEP = ["sweep", "linear", "--trials", 2, "--trainer.max_epochs", 2, "--seed", 1]
 SWEEP += ["--trainer.limit_train_batches", 5, "--vary", "learning_rate", "--json"]
+
+
+def assert_same_weights(promoted: dict[str, Any], s3: S3Double, uri: str) -> None:
+    """The registered graph holds what the taken run's checkpoint in the store holds."""
+    import mlflow
+    import torch
+
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
+    model = mlflow.artifacts.download_artifacts(f"models:/{promoted['model']}@champion")
+    graph = torch.export.load(Path(model) / "data" / "model.pt2").module()
+    key = promoted["taken"]["checkpoint"].removeprefix(f"s3://{BUCKET}/").partition("?")[0]
+    wanted = torch.load(io.BytesIO(s3.read(key)), weights_only=True)["state_dict"]
+    found = graph.state_dict()
+    assert found
+    assert found.keys() <= wanted.keys()
+    assert all(torch.equal(found[name], wanted[name]) for name in found)
 
 
 def test_trials_go_to_the_store_and_another_machine_adds_to_them(
@@ -47,6 +66,13 @@ def test_trials_go_to_the_store_and_another_machine_adds_to_them(
     assert (more.json["trials"], more.json["finished"]) == (3, 3)
     assert more.json["run_id"] == done.json["run_id"]
     assert "latest.json" in s3.keys(f"{prefix}/swept/trials/002")
+    # There it is promoted too; all checkpoints are in the store, none on this disk.
+    for path in (tmp_path / "home-of-another").rglob("*.ckpt"):
+        path.unlink()
+    promoted = run_command("promote", "swept", "--seeds", 2, *storage, "--json")
+    assert promoted.code == 0, promoted.err
+    assert promoted.json["taken"]["checkpoint"].startswith(f"s3://{BUCKET}/{prefix}/swept-")
+    assert_same_weights(promoted.json, s3, f"sqlite:///{paceline_home}/mlflow.db")
     # The first machine learns of it.
     monkeypatch.setenv("PACELINE_HOME", str(paceline_home))
     assert run_command("show", "swept", *storage, "--json").json["trials"] == 3

@@ -249,7 +249,7 @@ def _register(
 
 
 def _built(taken: Attempt, past: Past) -> Built:
-    """The module that a run trained, and its checkpoint's address made a file."""
+    """What a run trained, with its best weights, which may have to be fetched from a store."""
     storage = past.config.launch.storage
     changes = {"launch.storage": (storage, "launch.storage")} if storage else {}
     try:

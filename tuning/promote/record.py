@@ -56,7 +56,6 @@ def register(
             model,
             taken.run_id,
             module,
-            checkpoint=str(taken.checkpoint),
             tags=lineage(store, past, verdict, taken),
             description=describe(past, verdict, taken),
         )

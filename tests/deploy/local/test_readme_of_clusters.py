@@ -61,6 +61,9 @@ def test_section_of_the_readme_is_run_from_up_to_down(tmp_path: Path):
     near, far = (json.loads((folder / f"{name}.json").read_text()) for name in ("near", "far"))
     assert (near["status"], near["trials"]) == ("finished", 4)
     assert (far["status"], far["trials"], far["failed"]) == ("finished", 16, 0)
+    # Both can be browsed on the cluster's own page, the one that the laptop drove too.
+    assert near["tracking_uri"] == far["tracking_uri"]
+    assert near["tracking_uri"].startswith("http://127.0.0.1:")
     from paceline.deploy.local.processes import of_cluster
 
     cluster = json.loads((folder / "local.json").read_text())

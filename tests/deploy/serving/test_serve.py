@@ -43,7 +43,6 @@ def champion(mlp: RunResult, store: Store) -> str:
         "digits",
         mlp.run_id,
         module,
-        checkpoint=str(mlp.checkpoint),
         tags={},
         description="",
     )

@@ -16,11 +16,40 @@ from threading import Thread
 import pytest
 from paceline.platform.errors import UserError
 from paceline.platform.tracking.store import Store
-from paceline.platform.tracking.uri import check_store, public_uri, resolve_uri
+from paceline.platform.tracking.store_check import check_store
+from paceline.platform.tracking.uri import public_uri, resolve_uri
 
 
 def test_no_uri_is_one_absolute_file_under_home(tmp_path: Path):
     assert resolve_uri(None, tmp_path) == f"sqlite:///{tmp_path}/mlflow.db"
+
+
+def test_mlflows_own_variable_comes_before_the_file_and_behind_the_flag(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", " http://127.0.0.1:5000/ ")
+    assert resolve_uri(None, tmp_path) == "http://127.0.0.1:5000"
+    assert resolve_uri("sqlite:////x.db", tmp_path) == "sqlite:////x.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    assert resolve_uri(None, tmp_path) == f"sqlite:///{tmp_path}/mlflow.db"
+
+
+def test_what_is_wrong_with_the_variable_names_the_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "./mlruns")
+    with pytest.raises(UserError) as caught:
+        resolve_uri(None, tmp_path)
+    assert caught.value.where == "MLFLOW_TRACKING_URI"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9/")
+    with pytest.raises(UserError) as caught:
+        check_store(resolve_uri(None, tmp_path))
+    assert caught.value.where == "MLFLOW_TRACKING_URI"
+    assert "unset MLFLOW_TRACKING_URI" in caught.value.remedy
+    with pytest.raises(UserError) as caught:
+        check_store("http://127.0.0.1:10")
+    assert caught.value.where == "--tracking-uri"
+    assert "leave the flag out" in caught.value.remedy
 
 
 @pytest.mark.parametrize(
