@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -92,6 +93,8 @@ def _download(store: Store, address: str, into: Path) -> Path:
     """The model at an address; of a store on this disk its own folder."""
     from mlflow.artifacts import download_artifacts
 
+    # It warns of each file that it takes back where one of them cannot be had.
+    logging.getLogger("mlflow.utils.file_utils").setLevel(logging.ERROR)
     try:
         with _looked_up_in(store.uri):
             found = download_artifacts(artifact_uri=address, dst_path=str(into))

@@ -134,8 +134,13 @@ def asked(uri: str, question: Callable[[], T]) -> T:
 
 
 def reason(error: BaseException) -> str:
-    """The first line of what MLflow says without secrets, at most 500 characters of it."""
-    text = (str(error).strip() or type(error).__name__).splitlines()[0]
+    """The first line of what MLflow says without secrets, at most 500 characters of it.
+
+    Where that only announces a list, the last of what it lists comes too.
+    """
+    text, *more = (str(error).strip() or type(error).__name__).splitlines()
+    if text.endswith(":") and more:
+        text = f"{text} {more[-1].strip()}"
     if text.startswith("API request to http"):  # it says by which of its calls, and how it tried
         text = innermost(error)
     return cut(redact(text), 500)

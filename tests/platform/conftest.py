@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from paceline.platform.tracking.store import Store, resolve_uri
+from paceline.platform.tracking.store import Store
+from paceline.platform.tracking.uri import resolve_uri
 from paceline.tests.platform.tracking.proxy import Proxy
 from paceline.tests.platform.tracking.server import Server, serving
 

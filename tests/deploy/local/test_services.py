@@ -14,6 +14,7 @@ from paceline.deploy.local import bringing_up, postgresql, services
 from paceline.deploy.local.cluster import LocalCluster
 from paceline.deploy.local.ports import choose
 from paceline.deploy.local.taking_down import take_down
+from paceline.tests.deploy.conftest import Started
 
 
 @pytest.fixture
@@ -33,6 +34,21 @@ with mlflow.start_run() as run:
     mlflow.log_text("of ours", "a/text.txt")
 print(mlflow.artifacts.load_text(f"runs:/{run.info.run_id}/a/text.txt"))
 """
+
+
+@pytest.mark.xdist_group("local-cluster")
+def test_what_mlflow_keeps_in_the_store_is_handed_out_again(local_cluster: Started):
+    """Its server answers with a presigned address of the store, not with the content."""
+    given = {**os.environ, **local_cluster.environment, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", LOG],
+        env=given,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    assert done.stdout.strip().splitlines()[-1:] == ["of ours"], done.stderr
 
 
 def test_mlflow_on_sqlite_keeps_records_and_artifacts_for_who_has_the_password(

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 from paceline.platform.errors import RunError, UserError
-from paceline.platform.tracking.client import cut, entity_name
+from paceline.platform.tracking.client import MlflowException, cut, entity_name, reason
 from paceline.platform.tracking.params import flatten
-from paceline.platform.tracking.store import Store, resolve_uri
+from paceline.platform.tracking.store import Store
+from paceline.platform.tracking.uri import resolve_uri
 
 
 def tags(store: Store, run_id: str) -> dict[str, str]:
@@ -232,7 +233,8 @@ def test_a_store_of_an_older_mlflow_is_told_with_the_way_to_upgrade_it(
 HAMMER = """
 import sys
 from pathlib import Path
-from paceline.platform.tracking.store import Store, resolve_uri
+from paceline.platform.tracking.store import Store
+from paceline.platform.tracking.uri import resolve_uri
 from paceline.platform.tracking.writer import MetricWriter
 store = Store(resolve_uri(None, Path(sys.argv[1])), "shared").open()
 parent = store.create_run("sweep")
@@ -269,3 +271,9 @@ def test_three_processes_create_one_store_and_write_at_once_and_lose_nothing(tmp
         for name, sign in (("a", 1), ("b", -1)):
             points = store.client.get_metric_history(run.info.run_id, name)
             assert [(p.step, p.value) for p in points] == [(n, sign * n) for n in range(600)]
+
+
+def test_of_a_list_of_failures_the_last_is_told_with_what_announces_it():
+    text = "The following failures occurred:\n##### a.txt #####\nNo room.\n"
+    assert reason(MlflowException(text)) == "The following failures occurred: No room."
+    assert reason(MlflowException("No such run\nTry another")) == "No such run"
