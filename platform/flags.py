@@ -29,7 +29,7 @@ CONFIG = (
     Flag("data", "another data set; sizes of the model follow it", "data.class_path", "NAME"),
     Flag("model", "another model class", "model.class_path", "NAME"),
     Flag("optimizer", "another optimizer", "optimizer.class_path", "NAME"),
-    Flag("lr-scheduler", "another learning-rate schedule", "lr_scheduler.class_path", "NAME"),
+    Flag("lr-scheduler", "a learning-rate schedule, or none", "lr_scheduler.class_path", "NAME"),
     Flag("pretrained", "weights to start from", "model.init_args.pretrained", "FILE"),
     Flag(
         "workers", "worker processes of each run on Ray; 2:4: what fits", "launch.num_workers", "N"

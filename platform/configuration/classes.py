@@ -12,8 +12,12 @@ import torch
 
 from ..catalog import GROUP_OF_SECTION, entries, import_path
 from ..errors import UserError, must, nearest, unknown
+from .keys import NO_CLASS, OPTIONAL_SECTIONS
 
-_TORCH_HOME = {"optimizer": torch.optim, "lr_scheduler": torch.optim.lr_scheduler}
+_TORCH_HOME: dict[str, tuple[Any, type]] = {
+    "optimizer": (torch.optim, torch.optim.Optimizer),
+    "lr_scheduler": (torch.optim.lr_scheduler, torch.optim.lr_scheduler.LRScheduler),
+}
 # LightningCLI's own, which has `monitor`, goes before torch's of the same name.
 _LIGHTNINGS = {"ReduceLROnPlateau": "pytorch_lightning.cli.ReduceLROnPlateau"}
 
@@ -26,13 +30,15 @@ def resolve_class(section: str, name: str, where: str = "") -> str:
     """
     key = f"{section}.class_path"
     known = entries(GROUP_OF_SECTION[section])
-    home = _TORCH_HOME.get(section)
     if name in known:
         name = import_path(known[name].target)
     elif "." not in name:
-        valid = [n for n, v in vars(home).items() if inspect.isclass(v)] if home else []
+        home, kind = _TORCH_HOME.get(section, (None, type))
+        there = vars(home).items() if home else ()
+        valid = [n for n, v in there if inspect.isclass(v) and issubclass(v, kind)]
         if name not in valid:
-            raise unknown(key, name, [*known, *valid], where)
+            without = [NO_CLASS[0]] if section in OPTIONAL_SECTIONS else []
+            raise unknown(key, name, [*known, *valid, *without], where)
         return _LIGHTNINGS.get(name) or f"{home.__name__}.{name}"  # type: ignore[union-attr]
     load_class(name, key, where)
     return name

@@ -20,7 +20,17 @@ from ..external import draw_seed
 from . import file as config_file
 from .check import check_values
 from .classes import argument_names, load_class, resolve_class
-from .keys import CLASS_SECTIONS, canonical, full_key, get_key, merge, set_key, short_key
+from .keys import (
+    CLASS_SECTIONS,
+    NO_CLASS,
+    OPTIONAL_SECTIONS,
+    canonical,
+    full_key,
+    get_key,
+    merge,
+    set_key,
+    short_key,
+)
 from .options import Launch, Sweep, Tracking, split_range
 from .parser import parse
 from .places import leaves, nearest_place
@@ -166,6 +176,9 @@ class Config:
         key = f"{section}.class_path"
         if not isinstance(name, str):
             raise UserError(must(key, "a class name", name), self.where(key))
+        if section in OPTIONAL_SECTIONS and name in NO_CLASS:
+            self.values[section] = None
+            return
         path = resolve_class(section, name, self.where(key))
         old = self.values.get(section) or {}
         arguments = old.get("init_args") or {}

@@ -12,6 +12,8 @@ from typing import Any
 from ..errors import UserError, must
 
 CLASS_SECTIONS = ("model", "data", "optimizer", "lr_scheduler")
+OPTIONAL_SECTIONS = ("lr_scheduler",)  # of them, those that may be empty
+NO_CLASS = ("none", "null")  # how that is written where a class's name could stand
 CLASS_KEYS = ("class_path", "init_args", "dict_kwargs")
 
 
@@ -32,6 +34,7 @@ def canonical(values: dict[str, Any]) -> dict[str, Any]:
     """A copy in which every class section has `class_path` and `init_args`.
 
     A section of ours or of the trainer whose keys are all commented out is null: it is left out.
+    A class section that may be empty is null where it says `none`.
     """
     values = copy.deepcopy(values)
     for section in ("trainer", "launch", "tracking", "sweep"):
@@ -39,7 +42,9 @@ def canonical(values: dict[str, Any]) -> dict[str, Any]:
             del values[section]
     for section in CLASS_SECTIONS:
         given = values.get(section)
-        if isinstance(given, str):
+        if section in OPTIONAL_SECTIONS and NO_CLASS[0] in (given, get_key(given, "class_path")):
+            values[section] = None
+        elif isinstance(given, str):
             values[section] = {"class_path": given}
         elif isinstance(given, dict):
             loose = {k: given.pop(k) for k in list(given) if k not in CLASS_KEYS}

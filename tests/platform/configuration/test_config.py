@@ -121,6 +121,27 @@ def test_a_yaml_for_one_fixed_class_runs_with_the_class_named_beside_it(work: Pa
     assert "--model package.Class" in error.value.remedy
 
 
+def test_a_schedule_is_left_out_where_none_is_named(tmp_path: Path):
+    as_flag = load("mlp", change(lr_scheduler__class_path="none"))
+    (tmp_path / "none.yaml").write_text("lr_scheduler: none\n")
+    as_file = load("mlp", files=(str(tmp_path / "none.yaml"),))
+    as_knob = load("mlp").override({"lr_scheduler.class_path": "none"})
+    for config in (as_flag, as_file, as_knob):
+        assert build(config).lr_scheduler is None
+        (tmp_path / "again.yaml").write_text(config.text())
+        assert build(load(str(tmp_path / "again.yaml"))).lr_scheduler is None
+    back = as_flag.override({"lr_scheduler.class_path": "StepLR", "lr_scheduler.step_size": 3})
+    assert build(back).lr_scheduler is not None
+    with pytest.raises(UserError, match="must be a known name"):
+        load("mlp", change(optimizer__class_path="none"))
+
+
+def test_a_name_of_torchs_module_that_is_no_schedule_is_unknown():
+    for name in ("Counter", "Any", "Optimizer"):
+        with pytest.raises(UserError, match="must be a known name"):
+            load("mlp", change(lr_scheduler__class_path=name))
+
+
 def test_a_printed_config_loads_again_to_the_same_config(tmp_path: Path):
     first = load("mlp", change(model__dropout=0.3, optimizer__betas__0=0.8))
     (tmp_path / "again.yaml").write_text(first.text())
