@@ -34,7 +34,7 @@ from .cluster import (
     write_cluster,
     write_secrets,
 )
-from .ports import answers, choose
+from .ports import answers, choose, one_at_a_time
 from .taking_down import end_all, remove
 
 DEFAULT_NODES = 2
@@ -72,14 +72,15 @@ def bring_up(
             cluster = _changed(cluster, nodes, cpus, ports)
             return cluster, _start_missing(cluster, tell)
         _refuse_a_home_that_is_in_use()
-        cluster = _prepare(nodes or DEFAULT_NODES, cpus, choose(ports))
-        try:
-            started = _start_missing(cluster, tell)
-            _write_environment(cluster)
-        except BaseException:
-            end_all(cluster, grace_s=0)
-            remove(cluster)
-            raise
+        with one_at_a_time():
+            cluster = _prepare(nodes or DEFAULT_NODES, cpus, choose(ports))
+            try:
+                started = _start_missing(cluster, tell)
+                _write_environment(cluster)
+            except BaseException:
+                end_all(cluster, grace_s=0)
+                remove(cluster)
+                raise
         return cluster, started
 
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import os
 import socket
+import tempfile
+from collections.abc import Iterator
 
 from ...platform.errors import UserError, must
 from .cluster import HOST
@@ -28,6 +33,20 @@ def answers(port: int) -> bool:
             return True
     except OSError:
         return False
+
+
+@contextlib.contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Wait until nobody else of this machine is between choosing ports and listening there.
+
+    The lock is on the folder of temporary files itself, so that no file of it stays behind.
+    """
+    handle = os.open(tempfile.gettempdir(), os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def choose(asked: dict[str, int]) -> dict[str, int]:

@@ -155,3 +155,22 @@ def assert_nothing_is_left(home: Home, cluster: LocalCluster) -> None:
     assert not Path(cluster.runtime).exists()
     assert not cluster.database or not Path(cluster.database).exists()
     assert not [p for p in Path("/dev/shm").glob("*") if cluster.runtime in str(p)]
+
+
+def test_two_homes_may_start_a_cluster_at_the_same_moment(tmp_path: Path):
+    homes = [tmp_path / "one", tmp_path / "two"]
+    command = [sys.executable, "-m", "paceline", "cluster"]
+    environments = [{**os.environ, "PACELINE_HOME": str(home)} for home in homes]
+    starting = [
+        subprocess.Popen([*command, "up", "--nodes", "1"], env=e, stderr=subprocess.PIPE, text=True)
+        for e in environments
+    ]
+    try:
+        told = [process.communicate(timeout=200)[1] for process in starting]
+        assert [process.returncode for process in starting] == [0, 0], told
+        found = [json.loads((home / "cluster" / "local.json").read_text()) for home in homes]
+        assert not set(found[0]["ports"].values()) & set(found[1]["ports"].values())
+    finally:
+        for environment in environments:
+            done = subprocess.run([*command, "down"], env=environment, capture_output=True)
+            assert done.returncode == 0

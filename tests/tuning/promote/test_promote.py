@@ -8,13 +8,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import branching
 import paceline
 import pytest
+import torch
 from paceline.platform.configuration.config import load
 from paceline.platform.errors import UserError
 from paceline.platform.home import claim, read_state, write_state
@@ -23,10 +23,9 @@ from paceline.platform.tracking.export import try_export
 from paceline.platform.tracking.registry import check_names
 from paceline.platform.tracking.store import Store
 from paceline.tuning.journal import JOURNAL
-from paceline.tuning.past import read_past
 from paceline.tuning.promote.comparison import Contender
 from paceline.tuning.promote.outcome import Outcome
-from paceline.tuning.promote.promotion import Request, check_kind, only_promotion, promote
+from paceline.tuning.promote.promotion import Request, only_promotion, promote
 from paceline.tuning.reconcile import reconcile
 from paceline.tuning.result import SweepResult
 
@@ -92,6 +91,7 @@ def test_the_two_best_are_trained_with_the_same_seeds_but_for_what_the_sweep_had
     assert swept.best is not None
     best = swept.best["trial_id"]
     [other] = pair - {best}
+    assert outcome.verdict.is_upset == (outcome.verdict.promoted.trial_id == other)
     names = [name for name, _ in told]
     assert names[0] == f"small-{best}-seed2"
     assert told[0][1] == "is done already"
@@ -139,6 +139,10 @@ def test_the_registered_model_has_a_signature_an_example_and_no_pickle(
     assert list(model.get_output_schema().inputs[0].shape) == [-1, 10]
     assert (folder / "input_example.json").is_file()
     assert sorted(p.name for p in (folder / "data").iterdir()) == ["model.pt2"]
+    graph = torch.export.load(folder / "data" / "model.pt2").module().state_dict()
+    trained = torch.load(str(first[0].taken.checkpoint), weights_only=True)["state_dict"]
+    assert graph
+    assert all(torch.equal(values, trained[name]) for name, values in graph.items())
     logged = store.client.get_logged_model(model.model_id)
     assert logged.source_run_id == version.run_id
     [linked] = json.loads(logged.tags["mlflow.modelVersions"])
@@ -332,10 +336,20 @@ def test_a_graph_that_cannot_be_served_is_refused(kind: str, told: str):
 
 
 def test_a_population_is_not_promoted(swept: SweepResult, module_home: Path):
-    past = read_past("small", {})
-    population = replace(past, config=past.config.override({"sweep.scheduler": "pbt"}))
+    """The sweep as if its members had been a population's."""
+    folder = module_home / "runs" / "people"
+    shutil.copytree(module_home / "runs" / "small", folder)
+    write_state(folder, {**read_state("small"), "name": "people"})
+    for name, said, instead in (
+        ("config.yaml", "scheduler: none", "scheduler: pbt"),
+        (JOURNAL, '"scheduler": "none"', '"scheduler": "pbt"'),
+    ):
+        text = (folder / name).read_text()
+        assert said in text
+        (folder / name).write_text(text.replace(said, instead, 1))
     with pytest.raises(UserError, match="finds a schedule"):
-        check_kind(population)
+        promote(Request("people"))
+    shutil.rmtree(folder)
 
 
 def test_what_is_no_sweep_is_refused(swept: SweepResult):
