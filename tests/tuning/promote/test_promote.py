@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from paceline.platform.tracking.export import try_export
 from paceline.platform.tracking.registry import check_names
 from paceline.platform.tracking.store import Store
 from paceline.tuning.journal import JOURNAL
+from paceline.tuning.past import read_past
+from paceline.tuning.promote import promotion
 from paceline.tuning.promote.comparison import Contender
 from paceline.tuning.promote.outcome import Outcome
 from paceline.tuning.promote.promotion import Request, only_promotion, promote
@@ -335,21 +338,12 @@ def test_a_graph_that_cannot_be_served_is_refused(kind: str, told: str):
         try_export(getattr(branching, kind)())
 
 
-def test_a_population_is_not_promoted(swept: SweepResult, module_home: Path):
-    """The sweep as if its members had been a population's."""
-    folder = module_home / "runs" / "people"
-    shutil.copytree(module_home / "runs" / "small", folder)
-    write_state(folder, {**read_state("small"), "name": "people"})
-    for name, said, instead in (
-        ("config.yaml", "scheduler: none", "scheduler: pbt"),
-        (JOURNAL, '"scheduler": "none"', '"scheduler": "pbt"'),
-    ):
-        text = (folder / name).read_text()
-        assert said in text
-        (folder / name).write_text(text.replace(said, instead, 1))
+def test_a_population_is_not_promoted(swept: SweepResult, monkeypatch: pytest.MonkeyPatch):
+    past = read_past("small", {})  # its journal cannot be edited into one of a population
+    population = replace(past, config=past.config.override({"sweep.scheduler": "pbt"}))
+    monkeypatch.setattr(promotion, "read_past", lambda name, changes: population)
     with pytest.raises(UserError, match="finds a schedule"):
-        promote(Request("people"))
-    shutil.rmtree(folder)
+        promote(Request("small"))
 
 
 def test_what_is_no_sweep_is_refused(swept: SweepResult):
