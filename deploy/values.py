@@ -119,7 +119,8 @@ def read_values(
 
 def _read_file(file: str) -> dict[Any, Any]:
     try:
-        values = yaml.safe_load(Path(file).read_text())
+        text = Path(file).read_text()
+        values = yaml.safe_load(text)
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(must("--values", "a file that can be read", file), str(error)) from None
     except yaml.YAMLError as error:
@@ -129,7 +130,14 @@ def _read_file(file: str) -> dict[Any, Any]:
         raise UserError(must("--values", "YAML", problem), where) from None
     if values is not None and not isinstance(values, dict):
         raise UserError(must("--values", "a mapping of names to values", values), file)
-    return values or {}
+    if not values:
+        return {}
+    # YAML would make a number of 24:00:00, and false of no; what is written is meant.
+    written = yaml.load(text, Loader=yaml.BaseLoader)
+    return {
+        key: value if value is None or isinstance(value, dict | list) else written.get(key, value)
+        for key, value in values.items()
+    }
 
 
 def _check(key: str, value: Any, where: str) -> Any:

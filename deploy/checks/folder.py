@@ -34,6 +34,8 @@ KNOWN = {*_TEXTS, *_DOCUMENTS, *_KUBERNETES}
 
 def file_problems(name: str, text: str) -> list[str]:
     """What is wrong with one file of a known name, or an empty list."""
+    if "\r" in text:
+        return ["must end its lines with a line feed alone: what reads it takes no other"]
     if name in _TEXTS:
         return _TEXTS[name](text)
     try:
@@ -66,7 +68,9 @@ def folder_problems(folder: Path) -> dict[str, list[str]]:
     """
     try:
         texts = {
-            path.name: path.read_text() for path in sorted(folder.iterdir()) if path.name in KNOWN
+            path.name: path.read_bytes().decode()
+            for path in sorted(folder.iterdir())
+            if path.name in KNOWN
         }
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(must("FOLDER", "a folder of manifests", str(folder)), str(error)) from None

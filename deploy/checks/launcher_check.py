@@ -8,7 +8,7 @@ import shlex
 from importlib import resources
 from typing import Any
 
-from ..rules import is_host
+from ..rules import is_host, is_storage
 from .findings import (
     assigned,
     command_problems,
@@ -125,13 +125,16 @@ _DISK = {"VolumeSize", "VolumeType", "Encrypted"}
 
 def _docker_problems(docker: dict[str, Any]) -> list[str]:
     found = image_problem(docker.get("image"), "docker.image")
-    if docker.get("pull_before_run") is not True or not docker.get("container_name"):
-        found.append("docker: must pull its image and have a name")
+    if docker.get("pull_before_run") is not False or not docker.get("container_name"):
+        found.append("docker: must have a name, and take an image that is there")
     options = [str(option).partition("=") for option in docker.get("run_options") or []]
     given = {name: value for name, _, value in options}
     for name, rule in _OPTIONS.items():
         if not re.fullmatch(rule, given.get(name, "")):
             found.append(f"docker.run_options: must have {name} as it was rendered")
+    shared = given.pop("--volume", "/a:/a").split(":")
+    if len(shared) != 2 or shared[0] != shared[1] or not is_storage(shared[0]):
+        found.append("docker.run_options: --volume must be one folder at its own place")
     surplus = set(given) - set(_OPTIONS)
     return found + [f"docker.run_options: must not have {name}" for name in surplus]
 

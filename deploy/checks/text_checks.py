@@ -84,6 +84,8 @@ def _image_content_problems(
         "RAY_AUTH_MODE": "token",
         "RAY_USAGE_STATS_ENABLED": "0",
         "MPLCONFIGDIR": "/tmp/matplotlib",
+        "NVIDIA_VISIBLE_DEVICES": "all",
+        "NVIDIA_DRIVER_CAPABILITIES": "compute,utility",
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONUNBUFFERED": "1",
         "PIP_NO_CACHE_DIR": "1",
@@ -152,7 +154,11 @@ def _script_problems(text: str, directives: dict[str, str]) -> list[str]:
     if not match:
         return [*found, "job.sh: must run ray symmetric-run on all nodes"]
     start = match["start"].replace('"$SLURM_CPUS_PER_TASK"', "1")
-    found += command_problems(["ray", "start", "--head", *shlex.split(start)], "symmetric-run")
+    try:
+        words = shlex.split(start)
+    except ValueError as error:
+        return [*found, f"symmetric-run: {error}"]
+    found += command_problems(["ray", "start", "--head", *words], "symmetric-run")
     gpus = directives.get("gpus-per-node", "0")
     if f"--num-gpus={gpus} " not in start or "--num-cpus" not in start:
         found.append("symmetric-run: must give Ray the cores and GPUs that Slurm gave")

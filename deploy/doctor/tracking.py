@@ -26,6 +26,7 @@ from .row import FAIL, OK, SKIPPED, WARN, Row
 FOREIGN_HOST = "paceline-doctor.invalid"
 TIMEOUT_S = 5.0
 _API = "/api/2.0/mlflow"
+_NOT_ASKED = "no MLflow server answers"
 
 
 class Server:
@@ -170,6 +171,8 @@ def look_at_hosts(server: Server | None) -> Row:
     name = "tracking host check"
     if server is None:
         return Row(name, SKIPPED, "no server")
+    if not _is_mlflow(server):
+        return Row(name, SKIPPED, _NOT_ASKED)
     path = f"{_API}/experiments/search?max_results=1"
     answer = server.ask("GET", path, host=FOREIGN_HOST)
     if answer.status_code == 403:
@@ -184,6 +187,8 @@ def look_at_password(server: Server | None) -> Row:
     name = "tracking password"
     if server is None:
         return Row(name, SKIPPED, "no server")
+    if not _is_mlflow(server):
+        return Row(name, SKIPPED, _NOT_ASKED)
     path = f"{_API}/experiments/search?max_results=1"
     answer = server.ask("GET", path, as_us=False)
     if answer.status_code == 401:
@@ -202,8 +207,21 @@ def look_at_clock(server: Server | None) -> tuple[float, float] | None:
     """Seconds by which the server's clock is ahead, and the uncertainty; None: it does not say."""
     if server is None:
         return None
-    server.ask("GET", "/health")
+    try:
+        server.ask("GET", "/health")
+    except requests.RequestException:  # the row of the server itself tells
+        return None
     return server.offset
+
+
+def _is_mlflow(server: Server) -> bool:
+    """Whether an MLflow server answers, be it that it does not let us in."""
+    try:
+        version = server.ask("GET", "/version")
+    except requests.RequestException:
+        return False
+    is_version = version.ok and len(version.text) < 40 and version.text[:1].isdigit()
+    return is_version or version.status_code in (401, 403)
 
 
 def is_loopback(host: str) -> bool:

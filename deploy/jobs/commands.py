@@ -27,6 +27,8 @@ from .sending import Submission
 
 Answer = tuple[Any, str | None, int]
 CANCEL_S = 180.0
+# What goes on with what a command began; others are given again.
+_GO_ON = {**dict.fromkeys(("fit", "sweep", "resume", "extend"), "resume"), "promote": "promote"}
 
 
 def submit_command(arguments: Arguments) -> Answer:
@@ -91,8 +93,8 @@ def _followed(
     if status == "failed" and job.code is None and job.message:
         told.append(f"  {job.message.strip().splitlines()[-1][:500]}")
     told.append(f"  MLflow        {answer['link']}")
-    if code and plan is not None and code != 2:
-        told.append(f"  go on         paceline submit resume {answer['name']}")
+    if code and plan is not None and code != 2 and (verb := _GO_ON.get(plan.inner.verb)):
+        told.append(f"  go on         paceline submit {verb} {answer['name']}")
     return answer, "\n".join(told), code
 
 

@@ -31,6 +31,10 @@ def write_out(text: str) -> None:
     sys.stdout.flush()
 
 
+class _Forgotten(RunError):
+    """The job is none of the cluster's any more."""
+
+
 @dataclass
 class Follower:
     """Follows one job to its end.
@@ -47,6 +51,7 @@ class Follower:
     write: Callable[[str], None] = write_out
     tell: Tell = lambda line: None
     _lines: queue.Queue[str | None] = field(default_factory=queue.Queue)
+    _submitted_ms: int = 0  # when this job was, as ids are taken again by a head that forgot
     _seen: int = 0  # characters of the output that have come
     _error: PacelineError | None = None
 
@@ -61,6 +66,7 @@ class Follower:
                 only told to.
             RunError: The cluster has not answered for a minute.
         """
+        self._submitted_ms = read_job(self.client, self.job_id).started_ms
         threading.Thread(target=self._tail, name="paceline-job", daemon=True).start()
         try:
             with DeferredSignals() as signals:
@@ -70,6 +76,7 @@ class Follower:
             raise
 
     def _cancel(self, interruption: Interrupted) -> None:
+        self._read()
         self.tell(f"Ending the job {self.job_id} in order; once more leaves at once.")
         asked(self.client.stop_job, self.job_id)
         try:
@@ -79,6 +86,19 @@ class Follower:
             self.tell(f"Left. The job {self.job_id} was told to end and will.")
             raise interruption from None
         interruption.job = job  # type: ignore[attr-defined]
+
+    def _read(self) -> Job:
+        """How it stands now.
+
+        Raises:
+            RunError: The cluster has forgotten it, and another job may have its id.
+        """
+        job = read_job(self.client, self.job_id)
+        if job.started_ms != self._submitted_ms:
+            what = f"The job {self.job_id} is gone: the cluster's head began anew and forgot it."
+            again = f"paceline submit resume {job.name}" if job.name else "submit it again"
+            raise _Forgotten(what, self.client.cluster.url, again)
+        return job
 
     def _until_over(self, check: Callable[[], None]) -> Job:
         looked_at = began = time.monotonic()
@@ -127,9 +147,13 @@ class Follower:
         while True:
             before = self._seen
             try:
+                if self._seen:
+                    self._read()
                 asyncio.run(self._tail_once())
-                if read_job(self.client, self.job_id).is_over:
+                if self._read().is_over:
                     return
+            except _Forgotten:
+                raise
             except (RuntimeError, OSError, aiohttp.ClientError, RunError) as error:
                 if self._seen > before:
                     silent_since = time.monotonic()

@@ -95,10 +95,15 @@ def run_link(cluster: JobCluster, uri: str | None, experiment: str, name: str) -
     """The page of the run itself, once it exists; None: it does not, or cannot be asked for."""
     if uri is None or not uri.startswith("http"):
         return None
+    from ...platform.tracking.client import asked
+
     try:
         with known_to(cluster.profile, uri):
             store = _opened(uri, experiment)
             found = store.find_run(name)
-            return store.link(found) if found else None
+            if found is None:
+                return None
+            run = asked(uri, lambda: store.client.get_run(found))
+            return store.link(found, experiment_id=run.info.experiment_id)
     except PacelineError:
         return None

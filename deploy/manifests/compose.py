@@ -28,6 +28,7 @@ if sys.argv[1] not in held: store.create_bucket(Bucket=sys.argv[1])
 
 def compose_files(values: ClusterValues) -> dict[str, str]:
     """`docker compose` and what it builds and reads."""
+    parts.need_bucket(values, "compose")
     shape = f"{values.workers} workers with {values.cpus} CPU cores"
     shape += f" and {values.gpus} GPUs each" if values.gpus else " each"
     work = shlex.join(parts.paceline_words(values, f"ray-head:{parts.GCS_PORT}"))

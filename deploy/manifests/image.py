@@ -42,6 +42,8 @@ ENV PATH=/opt/paceline/bin:$PATH \\
     RAY_AUTH_MODE=token \\
     RAY_USAGE_STATS_ENABLED=0 \\
     MPLCONFIGDIR=/tmp/matplotlib \\
+    NVIDIA_VISIBLE_DEVICES=all \\
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility \\
     PYTHONDONTWRITEBYTECODE=1 \\
     PYTHONUNBUFFERED=1
 WORKDIR {work}

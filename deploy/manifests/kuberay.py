@@ -38,6 +38,7 @@ def defaults(namespace: str) -> dict[str, str]:
 
 def kuberay_files(values: ClusterValues) -> dict[str, str]:
     """All objects, a file for what is applied by itself."""
+    parts.need_bucket(values, "kuberay")
     n, file = values.namespace, parts.ENVIRONMENT_FILE
     first = f"""\
 Before the others, once:

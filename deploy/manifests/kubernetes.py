@@ -124,7 +124,7 @@ def mlflow_objects(values: ClusterValues) -> list[dict[str, Any]]:
 
 def _mlflow_pod(values: ClusterValues) -> dict[str, Any]:
     inside = ["mlflow", f"mlflow.{values.namespace}", f"mlflow.{values.namespace}.svc"]
-    hosts = [f"{host}:{parts.MLFLOW_PORT}" for host in (*inside, "localhost")]
+    hosts = [f"{host}:{parts.MLFLOW_PORT}" for host in (*inside, "localhost", "127.0.0.1")]
     user, password = parts.MLFLOW_ACCOUNT
     secret = {
         **{name: name for name in DATABASE},

@@ -29,6 +29,7 @@ def on_premise_files(values: ClusterValues) -> dict[str, str]:
 def aws_files(values: ClusterValues) -> dict[str, str]:
     """A cluster of machines that are rented from Amazon."""
     parts.need(values, "aws", "tracking_uri")
+    parts.need_bucket(values, "aws")
     return _files(values, aws(values))
 
 
@@ -56,7 +57,11 @@ def on_premise(values: ClusterValues) -> dict[str, Any]:
 
 
 def aws(values: ClusterValues) -> dict[str, Any]:
-    """The launcher's file for Amazon: encrypted disks, sessions for metadata, no SSH to all."""
+    """The launcher's file for Amazon: encrypted disks, sessions for metadata.
+
+    Ray's launcher opens SSH of the group that it makes to every address, whatever is asked for;
+    who has no key is not let in.
+    """
     provider = {
         "type": "aws",
         "region": values.region,
@@ -118,15 +123,22 @@ def _docker(values: ClusterValues) -> dict[str, Any]:
     return {
         "image": values.image,
         "container_name": f"{values.name}-ray",
-        "pull_before_run": True,
+        "pull_before_run": False,  # an image that is there is taken, another is pulled
         "run_options": [
             *options,
             # Expanded by the machine's shell: who owns the files that the launcher brings.
             "--user=$(id -u):0",
             f"--cpus={values.cpus}",
             f"--memory={values.memory_gib}g",
+            *_shared_folder(values),
         ],
     }
+
+
+def _shared_folder(values: ClusterValues) -> list[str]:
+    """The machines' shared folder, at the same place in every container."""
+    is_folder = values.storage.startswith("/")
+    return [f"--volume={values.storage}:{values.storage}"] if is_folder else []
 
 
 def _with_secrets(values: ClusterValues, start: str) -> str:

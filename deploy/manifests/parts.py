@@ -6,7 +6,7 @@ import math
 import shlex
 from urllib.parse import urlsplit
 
-from ...platform.errors import UserError
+from ...platform.errors import UserError, must
 from ..values import ClusterValues
 
 GCS_PORT, DASHBOARD_PORT, MLFLOW_PORT, S3_PORT, POSTGRES_PORT = 6379, 8265, 5000, 7070, 5432
@@ -96,3 +96,14 @@ def need(values: ClusterValues, target: str, *names: str) -> None:
         if not getattr(values, name):
             what = f"`{name}` must be given for {target}, but is missing."
             raise UserError(what, "", f"--set {name}=VALUE")
+
+
+def need_bucket(values: ClusterValues, target: str) -> None:
+    """Refuse a folder as storage where containers share none.
+
+    Raises:
+        UserError: It is one.
+    """
+    if not values.storage.startswith("s3://"):
+        what = must("storage", f"s3://bucket/folder for {target}", values.storage)
+        raise UserError(what, "its containers share no folder", "--set storage=s3://bucket/runs")

@@ -18,7 +18,7 @@ from pathlib import Path
 from ..errors import UserError
 from .client import MlflowException, reason
 from .store_check import check_store, refused_entry
-from .uri import FLAG, public_uri, sqlite_path
+from .uri import FLAG, VARIABLE, is_of_environment, public_uri, sqlite_path
 
 
 def prepare_store(uri: str, artifact_root: Path | None = None) -> None:
@@ -46,13 +46,17 @@ def prepare_store(uri: str, artifact_root: Path | None = None) -> None:
 
 def not_ours(uri: str, error: MlflowException) -> UserError:
     """The store answers, but not as an MLflow store of our version does."""
+    place = VARIABLE if is_of_environment(uri) else FLAG
+    remedy = f"for an older store, after a backup: `mlflow db upgrade {public_uri(uri)}`"
+    if uri.startswith("http"):
+        remedy = "see who listens there: `mlflow server` of this version has to"
     uri = public_uri(uri)
     if denied := re.search(r"error code (40[13])", str(error)):
         return refused_entry(uri, int(denied[1]))
     return UserError(
         f"`tracking.uri` must be an MLflow store of this version, but {uri} says: {reason(error)}",
-        "--tracking-uri",
-        f"for an older store, after a backup: `mlflow db upgrade {uri}`",
+        place,
+        remedy,
     )
 
 

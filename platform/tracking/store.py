@@ -279,14 +279,17 @@ class Store:
         data = asked(self.uri, lambda: self.client.get_run(run_id)).data
         return {metric.key: metric.step for metric in data.to_proto().metrics}
 
-    def link(self, run_id: str, ui: str = "http://127.0.0.1:5000") -> str:
+    def link(
+        self, run_id: str, ui: str = "http://127.0.0.1:5000", experiment_id: str | None = None
+    ) -> str:
         """The address of a run's page.
 
         Args:
             run_id: The run.
             ui: Where `paceline ui` serves a store that is no server itself.
+            experiment_id: The run's experiment; None: the store's.
         """
         base = self.uri if self.uri.startswith("http") else ui
-        page = f"{base}/#/experiments/{self.experiment_id}/runs/{run_id}"
+        page = f"{base}/#/experiments/{experiment_id or self.experiment_id}/runs/{run_id}"
         # The page would open in its view of language models otherwise.
         return f"{page}?workflowType=machine_learning"

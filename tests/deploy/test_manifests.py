@@ -52,6 +52,32 @@ def test_ray_takes_the_launcher_file(target: str, rendered):
     assert prepared["head_node_type"] in prepared["available_node_types"]
 
 
+def test_containers_of_machines_share_the_folder_of_the_runs(rendered):
+    docker = yaml.safe_load(rendered["on-premise", "cluster.yaml"])["docker"]
+    assert "--volume=/srv/paceline/runs:/srv/paceline/runs" in docker["run_options"]
+    assert docker["pull_before_run"] is False  # the image that was built there is in no registry
+    docker = yaml.safe_load(rendered["aws", "cluster.yaml"])["docker"]
+    assert not any(option.startswith("--volume") for option in docker["run_options"])
+
+
+@pytest.mark.parametrize("volume", ["/etc:/srv", "/srv/runs", "/:/", "runs:runs", "/a:/a:ro"])
+def test_another_folder_of_the_machine_is_told(volume: str, rendered):
+    text = rendered["on-premise", "cluster.yaml"]
+    broken = text.replace("/srv/paceline/runs:/srv/paceline/runs", volume)
+    assert broken != text
+    assert any("--volume" in found for found in file_problems("cluster.yaml", broken))
+
+
+def test_mlflow_answers_the_address_that_a_forwarded_port_has(rendered):
+    for target, name in (("kuberay", "mlflow.yaml"), ("compose", "compose.yaml")):
+        [hosts] = re.findall(r"--allowed-hosts=(\S+)", rendered[target, name])
+        assert {"localhost:5000", "127.0.0.1:5000"} <= set(hosts.split(","))
+
+
+def test_a_container_with_the_runtime_of_gpus_sees_them(rendered):
+    assert "NVIDIA_VISIBLE_DEVICES=all" in rendered["image", "Dockerfile"]
+
+
 def test_no_file_holds_a_secret_and_every_template_is_empty(rendered):
     secret = re.compile(r"(password|token|secret_?\w*key)\s*[:=]\s*['\"]?[A-Za-z0-9/+]{8,}", re.I)
     for (target, name), text in rendered.items():

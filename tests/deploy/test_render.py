@@ -122,3 +122,22 @@ def test_a_broken_folder_is_told_file_by_file(run_command):
     assert "Dockerfile: ok" in done.out
     Path("compose.yaml").write_text("services: [\n")
     assert "must be YAML" in run_command("cluster", "check", ".").out
+
+
+def test_lines_that_end_as_on_another_system_are_told(run_command):
+    words = ("--set", "tracking_uri=http://mlflow.example.org:5000", "--out", ".")
+    assert run_command("cluster", "render", "slurm", *words).code == 0
+    path = Path("job.sh")
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    done = run_command("cluster", "check", ".")
+    assert done.code == 2
+    assert "job.sh: broken" in done.out
+
+
+@pytest.mark.parametrize("target", ["compose", "kuberay", "aws"])
+def test_a_folder_is_no_storage_where_none_is_shared(target: str, run_command):
+    words = ("--set", "tracking_uri=http://m.example.org:5000", "--set", "storage=/srv/runs")
+    done = run_command("cluster", "render", target, *words)
+    assert done.code == 2
+    assert "`storage` must be s3://bucket/folder" in done.err
+    assert not Path(f"paceline-{target}").exists()

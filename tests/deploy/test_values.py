@@ -73,6 +73,15 @@ def test_a_secret_is_refused_and_not_repeated(key: str):
     assert "hunter2" not in str(error.value)
 
 
+def test_a_value_of_a_file_is_what_is_written(tmp_path: Path):
+    file = tmp_path / "values.yaml"
+    file.write_text("time_limit: 24:00:00\nworkers: 3\nname: 'lab'\n")
+    values = read_values(str(file), [])
+    assert (values.time_limit, values.workers, values.name) == ("24:00:00", 3, "lab")
+    file.write_text("region: no\n")
+    assert read_values(str(file), []).region == "no"
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
