@@ -183,7 +183,7 @@ def find_trained(
         raise unknown("NAME", target, [*names(storage), *entries("recipes")])
     config = load(config_file, changes, files)
     if not checkpoint and not _may_bring_weights(config):
-        raise _no_checkpoint(target)
+        raise _no_checkpoint(target, is_run=bool(run_id))
     alone = {k: v for k, v in _ALONE.items() if k not in config.origins}
     config = config.override(alone, target)
     name = name or (target if run_id else free_name(config.recipe, storage))
@@ -208,7 +208,11 @@ def _may_bring_weights(config: Config) -> bool:
     return hasattr(load_class(config.resolved["model"]["class_path"], "model"), "brings_weights")
 
 
-def _no_checkpoint(target: str) -> UserError:
+def _no_checkpoint(target: str, *, is_run: bool = False) -> UserError:
+    if is_run:
+        what = f"`{target}` must have a checkpoint, but has none."
+        remedy = f"paceline resume {target}, or see what became of it: paceline show {target}"
+        return UserError(what, target, remedy)
     return UserError(
         "`--ckpt_path` must be given where no run has a checkpoint, but is missing.",
         target,

@@ -61,6 +61,11 @@ class RunResult:
         return "\n".join(lines)
 
 
+def next_verb(status: str) -> str:
+    """What goes on with a training: one that was ended is resumed, another tested."""
+    return "resume" if status == "killed" else "test"
+
+
 def _number(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from ..platform.home import is_held, read_state, run_folder
-from ..platform.result import RunResult
+from ..platform.result import RunResult, next_verb
 from .journal import read_rows
 from .result import SweepResult
 from .table import format_seconds, format_value, trials_table
@@ -37,7 +37,7 @@ def show(name: str, storage: str | None = None) -> tuple[dict[str, Any], str]:
         known = {key: state[key] for key in RunResult.__dataclass_fields__ if key in state}
         missing = {"metrics": {}, "checkpoint": None, "seconds": 0.0}
         run = RunResult(**{**missing, **known})
-        return run.as_dict(), run.text(f"paceline test {name}")
+        return run.as_dict(), run.text(f"paceline {next_verb(run.status)} {name}")
     folder = run_folder(name, storage)
     result = read_sweep(name, state, folder)
     findings = _reported(result, folder)
@@ -120,7 +120,7 @@ def sweep_text(result: SweepResult, findings: Findings | None = None) -> str:
     lines += [f"  plot          {path}" for path in result.plots if not pages]
     if result.link:
         lines.append(f"  MLflow        {result.link}  (paceline ui)")
-    lines.append(f"  go on         paceline test {result.name}")
+    lines.append(f"  go on         paceline {next_verb(result.status)} {result.name}")
     return "\n".join(lines)
 
 

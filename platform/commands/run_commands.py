@@ -12,7 +12,7 @@ from ..configuration.config import Config, load
 from ..errors import UserError
 from ..home import names
 from ..progress import console
-from ..result import RunResult
+from ..result import RunResult, next_verb
 from ..signals import Interrupted
 
 Answer = tuple[Any, str | None, int]
@@ -123,7 +123,7 @@ def _evaluation_options(arguments: Arguments) -> dict[str, Any]:
     }
 
 
-def answer_run(arguments: Arguments, run: Callable[[], RunResult], next_verb: str) -> Answer:
+def answer_run(arguments: Arguments, run: Callable[[], RunResult], then: str) -> Answer:
     """What a verb over a single run answers, interrupted or not."""
     from ..joining import is_joining
 
@@ -140,5 +140,6 @@ def answer_run(arguments: Arguments, run: Callable[[], RunResult], next_verb: st
     go_on = "paceline ui"
     if result.name in names(storage):
         elsewhere = ["--storage", str(storage)] if storage else []
-        go_on = shlex.join(["paceline", next_verb, result.name, *elsewhere])
+        verb = next_verb(result.status) if then == "test" else then
+        go_on = shlex.join(["paceline", verb, result.name, *elsewhere])
     return result.as_dict(), result.text(go_on), code

@@ -197,6 +197,19 @@ def test_predictions_are_written_a_row_for_each_example(run_command):
     assert [row["index"] for row in rows[:3]] == ["0", "1", "2"]
 
 
+def test_a_run_without_a_checkpoint_is_not_measured(run_command, paceline_home: Path):
+    done = run_command("fit", "mlp", "--name", "bare", "--trainer.max_epochs", 1, "--json")
+    assert done.code == 0
+    state = json.loads((paceline_home / "runs" / "bare" / "run.json").read_text())
+    state |= {"checkpoint": None, "status": "killed"}
+    (paceline_home / "runs" / "bare" / "run.json").write_text(json.dumps(state))
+    done = run_command("test", "bare")
+    assert done.code == 2
+    assert "`bare` must have a checkpoint, but has none" in done.err
+    assert "paceline resume bare" in done.err
+    assert "go on         paceline resume bare" in run_command("show", "bare").out
+
+
 def test_a_recipe_is_measured_with_a_checkpoint_in_a_run_of_its_own(
     run_command, paceline_home: Path
 ):

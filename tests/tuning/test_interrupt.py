@@ -86,4 +86,6 @@ def test_a_sweep_whose_driver_was_killed_is_not_shown_as_running(
     state |= {"metric": "val/loss", "mode": "min", "tracking_uri": "sqlite:///x", "best": None}
     (folder / "run.json").write_text(json.dumps(state))
     (folder / "lock").write_text(str(os.getpid()))
-    assert show("gone")[0]["status"] == "killed"
+    answer, text = show("gone")
+    assert answer["status"] == "killed"
+    assert text.endswith("  go on         paceline resume gone")
