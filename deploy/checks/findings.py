@@ -174,6 +174,8 @@ def _mlflow_problems(words: list[str], at: str) -> list[str]:
         found.append(f"{at}: must ask for accounts: --app-name=basic-auth")
     if "*" in flags.get("--allowed-hosts", "") + flags.get("--cors-allowed-origins", ""):
         found.append(f"{at}: must not answer every host")
+    if flags.get("--host") != "0.0.0.0":
+        found.append(f"{at}: must be heard outside its container: --host=0.0.0.0")
     if "--disable-security-middleware" in flags:
         found.append(f"{at}: must check hosts")
     if "@" in flags.get("--backend-store-uri", ""):

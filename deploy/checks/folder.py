@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from ...platform.errors import UserError, must
-from . import compose_check, kubernetes_check, launcher_check, pod_check, text_checks
+from . import agreement, compose_check, kubernetes_check, launcher_check, pod_check, text_checks
 
 _TEXTS: dict[str, Callable[[str], list[str]]] = {
     "Dockerfile": text_checks.dockerfile_problems,
@@ -32,6 +32,19 @@ _KUBERNETES = {
 KNOWN = {*_TEXTS, *_DOCUMENTS, *_KUBERNETES}
 
 
+class _Strict(yaml.SafeLoader):
+    """YAML whose mappings have each key once: of two, its readers take either, or none."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """A mapping, or the place of the second of two keys."""
+        seen: set[Any] = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                raise yaml.MarkedYAMLError(problem="a key twice", problem_mark=key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def file_problems(name: str, text: str) -> list[str]:
     """What is wrong with one file of a known name, or an empty list."""
     if "\r" in text:
@@ -39,7 +52,7 @@ def file_problems(name: str, text: str) -> list[str]:
     if name in _TEXTS:
         return _TEXTS[name](text)
     try:
-        documents = list(yaml.safe_load_all(text))
+        documents = list(yaml.load_all(text, Loader=_Strict))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         return [f"line {mark.line + 1 if mark else '?'}: must be YAML"]
@@ -77,7 +90,29 @@ def folder_problems(folder: Path) -> dict[str, list[str]]:
     if not texts:
         rule = "a folder of manifests"
         raise UserError(must("FOLDER", rule, str(folder)), "", "paceline cluster render TARGET")
-    return {name: file_problems(name, text) for name, text in texts.items()}
+    found = {name: file_problems(name, text) for name, text in texts.items()}
+    for name, problem in _disagreements(texts, found):
+        found[name].append(problem)
+    return found
+
+
+def _disagreements(texts: dict[str, str], found: dict[str, list[str]]) -> Iterator[tuple[str, str]]:
+    """What files that are right by themselves do not agree in."""
+    yield from agreement.absent_files(texts)
+    right = [name for name in texts if not found[name]]
+    if "compose.yaml" in right:
+        for problem in agreement.compose_disagreements(yaml.safe_load(texts["compose.yaml"])):
+            yield "compose.yaml", problem
+    if "job.sh" in right:
+        for problem in agreement.script_disagreements(texts["job.sh"]):
+            yield "job.sh", problem
+    objects = [
+        (name, one)
+        for name in right
+        if name in _KUBERNETES
+        for one in yaml.safe_load_all(texts[name])
+    ]
+    yield from agreement.kubernetes_disagreements(objects)
 
 
 def absent_validators() -> list[str]:

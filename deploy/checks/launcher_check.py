@@ -45,6 +45,11 @@ def launcher_problems(document: Any) -> list[str]:
     found = missing(wanted, document, "cluster.yaml")
     if found:
         return found
+    known = {*wanted, "cluster_name", "provider", "available_node_types", "head_node_type"}
+    found += [f"{key}: must not be here" for key in sorted(set(document) - known)]
+    provider = document["provider"]
+    if provider.get("head_ip") and provider["head_ip"] in (provider.get("worker_ips") or []):
+        found.append("provider.worker_ips: must not have the head")
     found += _provider_problems(document)
     found += _docker_problems(document["docker"])
     if document["file_mounts"] != {_AT_NODE: "./paceline.env"}:
