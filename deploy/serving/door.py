@@ -113,15 +113,27 @@ class Door:
         if method != PATHS[path]:
             told = f"The method of {path} must be {PATHS[path]}, but is {method}."
             raise Refusal(405, "BAD_REQUEST", told)
-        if method == "POST" and not headers.get(b"content-type", b"").strip():
-            told = "`Content-Type` must be given, as application/json, but is missing."
-            raise Refusal(415, "BAD_REQUEST", told)
+        if method == "POST":
+            self._check_kind(headers)
         length = headers.get(b"content-length", b"0")
         # Who asks first is told before anything is sent; another's body is read to its end, as a
         # connection that is closed before takes the answer with it.
         most = self.max_body + (0 if b"expect" in headers else DISCARDED_BYTES)
         if length.isdigit() and int(length) > most:
             raise self._too_large(int(length))
+
+    @staticmethod
+    def _check_kind(headers: Mapping[bytes, bytes]) -> None:
+        """The models take tensors, which MLflow's server reads from JSON alone."""
+        kind = headers.get(b"content-type", b"").decode("latin-1").strip()
+        if kind.partition(";")[0].strip() != "application/json":
+            given = repr(kind) if kind else "missing"
+            told = f"`Content-Type` must be given, as application/json, but is {given}."
+            raise Refusal(415, "BAD_REQUEST", told)
+        coding = headers.get(b"content-encoding", b"identity").decode("latin-1").strip()
+        if coding.lower() != "identity":
+            told = f"`Content-Encoding` must be left out, but is {coding!r}."
+            raise Refusal(415, "BAD_REQUEST", told)
 
     async def _body(self, receive: Receive) -> bytes:
         parts, size = [], 0

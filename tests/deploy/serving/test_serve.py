@@ -179,6 +179,8 @@ def test_a_bad_request_is_one_message_without_a_traceback(served: Served, name: 
         ({}, "/openapi.json", 404),
         ({}, "/", 404),
         ({"Content_Type": "text/plain"}, "/invocations", 415),
+        ({"Content_Type": "text/csv"}, "/invocations", 415),
+        ({"Content_Encoding": "gzip"}, "/invocations", 415),
         ({"Content_Type": "application/json; charset=latin-1"}, "/invocations", 415),
     ],
 )
