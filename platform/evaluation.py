@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pytorch_lightning.utilities.model_helpers import is_overridden
 
 from .catalog import entries
 from .configuration.classes import load_class
@@ -64,6 +65,7 @@ def evaluate(
     config, checkpoint, result = find_trained(target, changes or {}, files, name)
     with interruptible():
         built = prepare_alone(config, checkpoint)
+        _check_step(built, stage, target)
         store = open_store(config)
         if (folder := run_folder(result.name, config.launch.storage)).exists():
             store.keep_in(folder)
@@ -71,6 +73,18 @@ def evaluate(
             logger = RunLogger(writer, result.name)
             result.metrics = training.evaluate(config, built, stage, checkpoint or None, logger)
     return finished(result, store, started)
+
+
+def _check_step(built: Built, stage: str, target: str) -> None:
+    """Refuse a module that does not say how it is measured.
+
+    Raises:
+        UserError: Its method is missing.
+    """
+    step = {"validate": "validation_step", "test": "test_step"}[stage]
+    if not is_overridden(step, built.model):
+        what = f"`{type(built.model).__name__}` must have a `{step}` to be measured, but has none."
+        raise UserError(what, target, f"write one, or: paceline predict {target}")
 
 
 @contextlib.contextmanager

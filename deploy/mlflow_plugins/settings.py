@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from mlflow.exceptions import MlflowException
+from mlflow.exceptions import ExecutionException
 from mlflow.projects.utils import PROJECT_BUILD_IMAGE, PROJECT_DOCKER_AUTH
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
@@ -42,7 +42,7 @@ def read_settings(config: Mapping[str, Any]) -> Settings:
     """Read a backend config; the entries that MLflow adds to it are left aside.
 
     Raises:
-        MlflowException: A key is unknown, with the nearest, or a value is not of its kind.
+        ExecutionException: A key is unknown, with the nearest, or a value is not of its kind.
     """
     known = {field.name for field in fields(Settings)}
     given = {k: v for k, v in config.items() if not k.isupper() and k not in MLFLOWS_OWN}
@@ -65,6 +65,6 @@ def read_settings(config: Mapping[str, Any]) -> Settings:
     return Settings(**{**given, "exclude": tuple(exclude)})
 
 
-def wrong(what: str) -> MlflowException:
-    """A mistake of the user's, as MLflow tells it."""
-    return MlflowException(what, error_code=INVALID_PARAMETER_VALUE)
+def wrong(what: str) -> ExecutionException:
+    """A mistake of the user's, as the kind that `mlflow run` tells without a traceback."""
+    return ExecutionException(what, error_code=INVALID_PARAMETER_VALUE)

@@ -230,6 +230,18 @@ def test_nothing_is_measured_on_random_weights(run_command, verb: str, paceline_
     assert runs(paceline_home) == []
 
 
+def test_a_module_without_a_test_step_is_not_tested(run_command, theirs: str, paceline_home: Path):
+    trained = run_command("fit", theirs, "--json").json
+    path = Path("theirs.py")
+    path.write_text(path.read_text().replace("def test_step", "def other_step"))
+    sys.modules.pop("theirs", None)
+    done = run_command("test", trained["name"])
+    assert done.code == 2
+    assert "`Net` must have a `test_step` to be measured, but has none" in done.err
+    assert f"paceline predict {trained['name']}" in done.err
+    assert [run.info.status for run in runs(paceline_home)] == ["FINISHED"]
+
+
 def test_a_test_that_fails_is_one_message(run_command, theirs: str, paceline_home: Path):
     trained = run_command("fit", theirs, "--json").json
     text = Path("theirs.py").read_text()
