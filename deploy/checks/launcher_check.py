@@ -60,7 +60,7 @@ def launcher_problems(document: Any) -> list[str]:
     if not re.fullmatch(r"[a-z]([a-z0-9-]*[a-z0-9])?", document["cluster_name"]):
         found.append("cluster_name: must be a DNS label")
     head, worker = (document[f"{kind}_start_ray_commands"] for kind in ("head", "worker"))
-    return [*found, *_start_problems(head, worker)]
+    return [*found, *_start_problems(head, worker, is_local=provider["type"] == "local")]
 
 
 def _provider_problems(document: dict[str, Any]) -> list[str]:
@@ -144,7 +144,7 @@ def _docker_problems(docker: dict[str, Any]) -> list[str]:
     return found + [f"docker.run_options: must not have {name}" for name in surplus]
 
 
-def _start_problems(head: list[str], worker: list[str]) -> list[str]:
+def _start_problems(head: list[str], worker: list[str], *, is_local: bool) -> list[str]:
     found = []
     for at, commands in (("head", head), ("worker", worker)):
         if len(commands) != 2 or commands[0] != "ray stop":
@@ -160,6 +160,7 @@ def _start_problems(head: list[str], worker: list[str]) -> list[str]:
     if address not in shlex.split(worker[1]):
         found.append("worker_start_ray_commands: must call the head at its port")
     right = {"--dashboard-host": "127.0.0.1", "--autoscaling-config": "~/ray_bootstrap_config.yaml"}
+    right |= {"--num-cpus": "0"} if is_local else {}  # the head takes no trial
     for name, value in right.items():
         if flags.get(name) != value:
             found.append(f"head_start_ray_commands: {name} must be {value}")

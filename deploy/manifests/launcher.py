@@ -96,8 +96,9 @@ def _cluster(values: ClusterValues, provider: dict[str, Any], workers: int) -> d
     gcs, board = f"--port={parts.GCS_PORT}", f"--dashboard-port={parts.DASHBOARD_PORT}"
     head = f"ray start --head {gcs} --dashboard-host=127.0.0.1 {board}"
     worker = f'ray start --address="$RAY_HEAD_IP:{parts.GCS_PORT}"'
-    if values.gpus and provider["type"] == "local":
-        worker += f" --num-gpus={values.gpus}"
+    if provider["type"] == "local":  # of rented machines their types say what they have
+        head += " --num-cpus=0"
+        worker += f" --num-gpus={values.gpus}" if values.gpus else ""
     auth = {"ssh_user": values.ssh_user}
     if values.ssh_key:
         auth["ssh_private_key"] = values.ssh_key
