@@ -22,6 +22,7 @@ POLL_S = 0.25
 LOOK_S = 2.0  # from one question how a silent job stands to the next
 PATIENCE_S = 60.0  # how long a cluster may be silent while its job is followed
 TELL_WAITING_S = 10.0
+TELL_SILENT_S = 5.0
 Tell = Callable[[str], None]
 
 
@@ -143,12 +144,11 @@ class Follower:
             self._lines.put(None)
 
     def _tail_through_breaks(self) -> None:
-        silent_since = time.monotonic()
+        silent_since, has_told = time.monotonic(), False
         while True:
             before = self._seen
             try:
-                if self._seen:
-                    self._read()
+                self._read()
                 asyncio.run(self._tail_once())
                 if self._read().is_over:
                     return
@@ -157,6 +157,9 @@ class Follower:
             except (RuntimeError, OSError, aiohttp.ClientError, RunError) as error:
                 if self._seen > before:
                     silent_since = time.monotonic()
+                if not has_told and time.monotonic() - silent_since > TELL_SILENT_S:
+                    has_told = True
+                    self.tell(f"{self.client.cluster.url} does not answer; waiting for it")
                 if time.monotonic() - silent_since > PATIENCE_S:
                     reason = (str(error) or type(error).__name__).splitlines()[0]
                     raise lost(self.client.cluster.url, reason) from None

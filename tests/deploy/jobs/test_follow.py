@@ -75,3 +75,17 @@ def test_another_job_with_the_same_id_is_not_ended(cluster: Cluster):
     with pytest.raises(RunError, match="is gone"):
         Follower(cluster, "far", interrupt, tell).follow()  # type: ignore[arg-type]
     assert cluster.stopped == []
+
+
+def test_a_cluster_that_is_silent_is_told_once(cluster: Cluster, monkeypatch: pytest.MonkeyPatch):
+    async def silent(job_id: str) -> AsyncIterator[str]:
+        raise ConnectionError("nobody is there")
+        yield ""
+
+    monkeypatch.setattr(cluster, "tail_job_logs", silent)
+    monkeypatch.setattr(follow, "TELL_SILENT_S", 0.5)
+    monkeypatch.setattr(follow, "PATIENCE_S", 3.0)
+    told: list[str] = []
+    with pytest.raises(RunError, match="nobody is there"):
+        Follower(cluster, "far", lambda text: None, told.append).follow()  # type: ignore[arg-type]
+    assert told == ["http://127.0.0.1:8265 does not answer; waiting for it"]
