@@ -67,6 +67,24 @@ def dockerfile_problems(text: str) -> list[str]:
     return found + _image_content_problems(code, steps, last)
 
 
+_IMAGE_ENVIRONMENT = {
+    "PATH": "/opt/paceline/bin:$PATH",
+    "HOME": "/home/paceline",
+    "USER": "paceline",
+    "PACELINE_HOME": "/var/lib/paceline",
+    "RAY_TMPDIR": "/var/lib/paceline",
+    "RAY_AUTH_MODE": "token",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "MPLCONFIGDIR": "/tmp/matplotlib",
+    "NVIDIA_VISIBLE_DEVICES": "all",
+    "NVIDIA_DRIVER_CAPABILITIES": "compute,utility",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "PYTHONUNBUFFERED": "1",
+    "PIP_NO_CACHE_DIR": "1",
+    "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+}
+
+
 def _image_content_problems(
     code: str, steps: list[tuple[str, str, str]], last: dict[str, str]
 ) -> list[str]:
@@ -75,24 +93,8 @@ def _image_content_problems(
         word for rest in (r for w, _, r in steps if w == "ENV") for word in shlex.split(rest)
     ]
     given = assigned(variables)
-    right = {
-        "PATH": "/opt/paceline/bin:$PATH",
-        "HOME": "/home/paceline",
-        "USER": "paceline",
-        "PACELINE_HOME": "/var/lib/paceline",
-        "RAY_TMPDIR": "/var/lib/paceline",
-        "RAY_AUTH_MODE": "token",
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "MPLCONFIGDIR": "/tmp/matplotlib",
-        "NVIDIA_VISIBLE_DEVICES": "all",
-        "NVIDIA_DRIVER_CAPABILITIES": "compute,utility",
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "PYTHONUNBUFFERED": "1",
-        "PIP_NO_CACHE_DIR": "1",
-        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-    }
-    if given != right:
-        found.append(f"ENV: must be {right}")
+    if given != _IMAGE_ENVIRONMENT:
+        found.append(f"ENV: must be {_IMAGE_ENVIRONMENT}")
     if last.get("WORKDIR") != "/var/lib/paceline" or last.get("CMD") != '["paceline", "--help"]':
         found.append("WORKDIR and CMD: must be ours")
     wheel = re.search(r"COPY constraints\.txt (paceline-\S+\.whl) /wheels/", code)
