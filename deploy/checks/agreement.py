@@ -77,17 +77,11 @@ def _tracking(uris: list[Any], command: list[Any]) -> Iterator[str]:
 
 def kubernetes_disagreements(objects: list[Place]) -> Iterator[tuple[str, str]]:
     """What Kubernetes' objects must agree in, with the file of the first that differs."""
-    rules = {
-        "namespace": ("namespace",),
-        PART_OF: (PART_OF,),
-        "image": ("image",),
-        "secret's name": ("secretName",),
-    }
-    for what, keys in rules.items():
-        found = [(file, v) for file, one in objects for k, v in _leaves(one) if k in keys]
-        if keys == ("secretName",):
-            found += [(file, v) for file, one in objects for v in _secrets(one)]
-        yield from _first_other(what, found)
+    for key in ("namespace", PART_OF, "image"):
+        found = [(file, v) for file, one in objects for k, v in _leaves(one) if k == key]
+        yield from _first_other(key, found)
+    secrets = [(file, v) for file, one in objects for v in _secrets(one)]
+    yield from _first_other("secret's name", secrets)
     uris = [(file, v) for file, one in objects for v in _set_to(one, "MLFLOW_TRACKING_URI")]
     yield from _first_other("MLflow's address", uris)
     commands = [one for _, pod in objects for k, one in _leaves(pod) if k == "command"]
@@ -124,6 +118,8 @@ def _leaves(value: Any) -> Iterator[tuple[str, Any]]:
 
 def _secrets(value: Any) -> Iterator[str]:
     for key, inner in _leaves(value):
+        if key == "secretName":
+            yield str(inner)
         if key in ("secretKeyRef", "secretRef") and isinstance(inner, dict):
             yield str(inner.get("name"))
 

@@ -93,7 +93,7 @@ def look_at_store(uri: str, server: Server | None) -> Row:
 def _look_at_server(name: str, server: Server) -> Row:
     health = server.ask("GET", "/health")
     version = server.ask("GET", "/version")
-    is_mlflow = health.ok and version.ok and len(version.text) < 40 and version.text[:1].isdigit()
+    is_mlflow = health.ok and _is_version(version)
     if not is_mlflow and (version.status_code in (401, 403) or health.status_code in (401, 403)):
         return _refused(name, server, version.status_code)
     if not is_mlflow:
@@ -220,8 +220,12 @@ def _is_mlflow(server: Server) -> bool:
         version = server.ask("GET", "/version")
     except requests.RequestException:
         return False
-    is_version = version.ok and len(version.text) < 40 and version.text[:1].isdigit()
-    return is_version or version.status_code in (401, 403)
+    return _is_version(version) or version.status_code in (401, 403)
+
+
+def _is_version(answer: requests.Response) -> bool:
+    """Whether this is how MLflow answers when it is asked for its version."""
+    return answer.ok and len(answer.text) < 40 and answer.text[:1].isdigit()
 
 
 def is_loopback(host: str) -> bool:

@@ -28,6 +28,12 @@ def problems(folder: Path) -> list[str]:
     return [problem for found in folder_problems(folder).values() for problem in found]
 
 
+def edit(path: Path, old: str, new: str, times: int = -1) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, times))
+
+
 @pytest.mark.parametrize("target", TARGETS)
 def test_what_is_rendered_agrees(target: str, folder: Path):
     assert problems(written(target, folder)) == []
@@ -53,10 +59,7 @@ EDITS = [
 
 @pytest.mark.parametrize(("file", "old", "new", "told"), EDITS)
 def test_an_edit_of_one_place_is_told(file: str, old: str, new: str, told: str, folder: Path):
-    path = written(TARGET.get(file, "kuberay"), folder) / file
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new, 1))
+    edit(written(TARGET.get(file, "kuberay"), folder) / file, old, new, 1)
     found = problems(folder)
     assert any(told in problem for problem in found), found
 
@@ -70,10 +73,7 @@ def test_an_edit_of_one_place_is_told(file: str, old: str, new: str, told: str, 
     ],
 )
 def test_the_same_edit_in_one_file_disagrees_with_the_others(old: str, new: str, folder: Path):
-    path = written("kuberay", folder) / "raycluster.yaml"
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new))
+    edit(written("kuberay", folder) / "raycluster.yaml", old, new)
     assert problems(folder)
 
 
