@@ -44,9 +44,8 @@ def serve_command(arguments: Arguments) -> tuple[Any, str, int]:
         source = _source(arguments, folder)
         app = stack.enter_context(_app(source.folder, replicas, address))
         door = Door(app, port, (options.get("max_body") or MAX_BODY_MIB) * 2**20)
-        sys.stderr.write(_greeting(source, port, replicas))
-        sys.stderr.flush()
-        signum = Server(door).serve_until_told(listener)
+        greeting = _greeting(source, port, replicas)
+        signum = Server(door, lambda: _tell(greeting)).serve_until_told(listener)
     counts = {**vars(door.counts), "retried": getattr(app, "retried", 0)}
     told = [f"{count} {name}" for name, count in counts.items() if count and name != "requests"]
     text = ", ".join([f"{source.name}: {door.counts.requests} requests answered", *told])
@@ -80,6 +79,11 @@ def _app(folder: Path, replicas: int, address: str | None) -> Iterator[Any]:
 
     with replicated_app(folder, replicas, address) as app:
         yield app
+
+
+def _tell(greeting: str) -> None:
+    sys.stderr.write(greeting)
+    sys.stderr.flush()
 
 
 def _greeting(source: Source, port: int, replicas: int) -> str:

@@ -17,7 +17,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 import uvicorn
@@ -58,9 +58,10 @@ class Server(uvicorn.Server):
 
     Args:
         door: The application.
+        ready: Called once when a client can connect.
     """
 
-    def __init__(self, door: Door):
+    def __init__(self, door: Door, ready: Callable[[], None]):
         config = uvicorn.Config(
             door,
             log_level="error",
@@ -72,7 +73,7 @@ class Server(uvicorn.Server):
             timeout_graceful_shutdown=GRACE_S,
         )
         super().__init__(config)
-        self.door, self.signum = door, 0
+        self.door, self.ready, self.signum = door, ready, 0
 
     def serve_until_told(self, listener: socket.socket) -> int:
         """Answer until SIGINT or SIGTERM.
@@ -82,6 +83,11 @@ class Server(uvicorn.Server):
         """
         self.run(sockets=[listener])
         return self.signum
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and say so only then."""
+        await super().startup(sockets)
+        self.ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Let nobody in, answer who is in, and end."""

@@ -17,6 +17,8 @@ import numpy as np
 import pytest
 import torch
 from paceline.deploy.serving.commands import serve_command
+from paceline.deploy.serving.door import Door
+from paceline.deploy.serving.server import Server, bind
 from paceline.platform.arguments import parse
 from paceline.platform.errors import UserError
 from paceline.platform.evaluation import find_trained, predict, prepare_alone
@@ -228,6 +230,24 @@ def test_it_listens_on_loopback_alone(served: Served):
         if c.status == "LISTEN"
     ]
     assert {(address.ip, address.port) for address in found} == {("127.0.0.1", served.port)}
+
+
+def test_it_says_that_it_answers_when_it_can_be_connected_to():
+    with bind(0) as listener:
+        address = listener.getsockname()
+        found = []
+
+        def ready() -> None:
+            with socket.socket() as probe:
+                found.append(probe.connect_ex(address))
+            server.should_exit = True
+
+        async def nobody(scope: Any, receive: Any, send: Any) -> None:
+            raise AssertionError("no request was sent")
+
+        server = Server(Door(nobody, address[1], 1), ready)
+        server.serve_until_told(listener)
+    assert found == [0]
 
 
 def load(port: int, clients: int, seconds: float, *more: str) -> subprocess.Popen[str]:
