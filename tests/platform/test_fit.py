@@ -144,7 +144,7 @@ def test_a_module_that_fails_ends_its_run_as_failed(run_command, theirs: str, pa
 
 def test_a_module_that_leaves_ends_its_run_as_killed(run_command, theirs: str, paceline_home: Path):
     with pytest.raises(SystemExit):
-        run_command("fit", theirs, "--model", "theirs.Leaves")
+        pytest.fail(f"it did not leave: {run_command('fit', theirs, '--model', 'theirs.Leaves')}")
     assert [run.info.status for run in runs(paceline_home)] == ["KILLED"]
 
 
