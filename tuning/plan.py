@@ -111,7 +111,7 @@ def time_axis_of(config: Config, built: Built) -> tuple[str, float | None]:
         `epoch`, `step` or the metric's name; the end, None when there is none.
 
     Raises:
-        UserError: Nobody says where a module's own axis ends, but a rule needs to know.
+        UserError: Nobody says where an axis other than epochs ends, but a rule needs to know.
     """
     sweep = config.sweep
     axis = sweep.time_axis or getattr(built.model, "time_axis", None) or "epoch"
@@ -121,11 +121,12 @@ def time_axis_of(config: Config, built: Built) -> tuple[str, float | None]:
     limit = config.get(limits[axis]) if axis in limits else None
     if limit is not None and limit > 0:
         return axis, float(limit)
-    if axis not in limits and sweep.scheduler != "none":
+    if axis != "epoch" and sweep.scheduler != "none":
+        key = limits.get(axis, "sweep.horizon")
         raise UserError(
-            f"`sweep.horizon` must say where the time axis `{axis}` ends, but is missing.",
+            f"`{key}` must say where the time axis `{axis}` ends, but is missing.",
             config.where("sweep.time_axis"),
-            "--sweep.horizon 50000, or --scheduler none",
+            f"--{key} 50000, or --scheduler none",
         )
     return axis, None
 

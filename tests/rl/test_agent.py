@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import gymnasium
+import paceline
 import pytest
 import torch
 from gymnasium import spaces
@@ -96,3 +98,11 @@ def test_only_schedules_of_the_interval_move():
     move_schedules(SimpleNamespace(lr_scheduler_configs=configs), 10, "step")
     assert {i: s.last_epoch for i, s in made.items()} == {"step": 10, "epoch": 0}
     assert made["step"].get_last_lr() == [0.5]
+
+
+@pytest.mark.parametrize("recipe", ["dqn-cartpole", "reinforce-cartpole"])
+def test_a_run_may_end_before_its_first_evaluation(recipe: str, paceline_home: Path):
+    result = paceline.fit(recipe, seed=1, config={"trainer.max_steps": 300})
+    assert result.status == "finished"
+    assert "train/episode_return" in result.metrics
+    assert "eval/return" not in result.metrics

@@ -207,15 +207,18 @@ def test_rungs_stand_on_the_axis_that_is_asked_for(recipe: Path, axis: dict[str,
     assert any(row.stopped_by for row in worse)
 
 
-def test_a_metric_as_time_axis_needs_its_end(recipe: Path):
-    with pytest.raises(UserError, match=r"sweep\.horizon") as caught:
+@pytest.mark.parametrize(
+    ("axis", "key"), [("env/steps", "sweep.horizon"), ("step", "trainer.max_steps")]
+)
+def test_a_time_axis_other_than_epochs_needs_its_end(recipe: Path, axis: str, key: str):
+    with pytest.raises(UserError, match=f"`{key}` must say where") as caught:
         sweep_fragile(
             recipe,
             {"model.offset": {"grid": [1.0]}},
-            sweep__time_axis="env/steps",
+            sweep__time_axis=axis,
             sweep__scheduler="asha",
         )
-    assert "--sweep.horizon" in caught.value.remedy
+    assert f"--{key} 50000" in caught.value.remedy
 
 
 def test_several_objectives_have_a_front_and_no_early_stopping(module_home: Path):
