@@ -120,7 +120,10 @@ def _read(path: str) -> str:
         token = Path(path).expanduser().read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
         rule = "a file with the cluster's token that can be read"
-        raise UserError(must("RAY_AUTH_TOKEN_PATH", rule, path), str(error)) from None
+        remedy = (
+            "its cluster may be gone: unset RAY_AUTH_TOKEN_PATH, or name the file of one that runs"
+        )
+        raise UserError(must("RAY_AUTH_TOKEN_PATH", rule, path), str(error), remedy) from None
     if not token or not token.isprintable():
         what = "`RAY_AUTH_TOKEN_PATH` must name a file with one token, but there is none in it."
         raise UserError(what, path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,8 @@ from .command_line import (
     shipped_words,
     split_words,
 )
-from .follow import Follower, wait_over, write_out
-from .job import ENDED, TRACKING, VERB, Job, find_job, list_jobs
+from .follow import Follower, tell, wait_over, write_out
+from .job import ENDED, TRACKING, VERB, WRONG_INPUT, Job, find_job, list_jobs
 from .record_link import run_link, tracking_uri
 from .sending import Submission
 
@@ -47,8 +46,8 @@ def submit_command(arguments: Arguments) -> Answer:
     plan = Submission(client, inner, config, uri, options)
     job_id, name = plan.send_named(shipped, cargo)
     link = plan.link(name)
-    _tell(f"job {job_id} on {cluster.url}: {cargo.described()}")
-    _tell(f"MLflow: {link}")
+    tell(f"job {job_id} on {cluster.url}: {cargo.described()}")
+    tell(f"MLflow: {link}")
     answer = {"name": name, "job_id": job_id, "address": cluster.url, "tracking_uri": uri}
     if options.get("detach"):
         told = [
@@ -58,7 +57,7 @@ def submit_command(arguments: Arguments) -> Answer:
             f"  end it        paceline cancel {job_id}",
         ]
         return {**answer, "status": "submitted", "link": link, "result": None}, "\n".join(told), 0
-    return _followed(client, job_id, {**answer, "link": link}, plan)
+    return _followed(client, job_id, {**answer, "link": link}, plan.inner.verb, plan)
 
 
 def _limit(options: dict[str, Any]) -> int:
@@ -70,11 +69,11 @@ def _limit(options: dict[str, Any]) -> int:
 
 
 def _followed(
-    client: Jobs, job_id: str, answer: dict[str, Any], plan: Submission | None = None
+    client: Jobs, job_id: str, answer: dict[str, Any], verb: str, plan: Submission | None = None
 ) -> Answer:
     """Follow a job to its end; its exit code is the command's."""
     lines = _LastObject(write_out)
-    follower = Follower(client, job_id, lines.write, _tell)
+    follower = Follower(client, job_id, lines.write, tell)
     try:
         job = follower.follow()
         code = job.exit_code
@@ -93,8 +92,8 @@ def _followed(
     if status == "failed" and job.code is None and job.message:
         told.append(f"  {job.message.strip().splitlines()[-1][:500]}")
     told.append(f"  MLflow        {answer['link']}")
-    if code and plan is not None and code != 2 and (verb := _GO_ON.get(plan.inner.verb)):
-        told.append(f"  go on         paceline submit {verb} {answer['name']}")
+    if code and code != WRONG_INPUT and verb in _GO_ON:
+        told.append(f"  go on         paceline submit {_GO_ON[verb]} {answer['name']}")
     return answer, "\n".join(told), code
 
 
@@ -148,7 +147,7 @@ def _follow_again(options: dict[str, Any], words: list[str]) -> Answer:
     client = Jobs(find_cluster(options.get("address")))
     job = find_job(list_jobs(client), words[0])
     answer = _answer_of(client.cluster, job)
-    return _followed(client, job.id, answer)
+    return _followed(client, job.id, answer, job.metadata.get(VERB, ""))
 
 
 def _answer_of(cluster: JobCluster, job: Job) -> dict[str, Any]:
@@ -178,9 +177,3 @@ def cancel_command(arguments: Arguments) -> Answer:
     if job.name and VERB in job.metadata:
         text += f"\n  go on         paceline submit resume {job.name}"
     return answer, text, 0
-
-
-def _tell(line: str) -> None:
-    """Say something beside the job's own output."""
-    sys.stderr.write(f"{line}\n")
-    sys.stderr.flush()

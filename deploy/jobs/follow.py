@@ -32,6 +32,12 @@ def write_out(text: str) -> None:
     sys.stdout.flush()
 
 
+def tell(line: str) -> None:
+    """Say something beside a job's own output."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
 class _Forgotten(RunError):
     """The job is none of the cluster's any more."""
 

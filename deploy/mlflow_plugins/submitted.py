@@ -9,7 +9,7 @@ from mlflow.tracking import MlflowClient
 
 from ...platform.signals import Interrupted
 from ..jobs.cluster import Jobs, asked
-from ..jobs.follow import Follower, wait_over
+from ..jobs.follow import Follower, tell, wait_over
 from ..jobs.job import Job, read_job
 from ..jobs.submission import STOP_WAIT_S
 
@@ -48,7 +48,7 @@ class SubmittedJob(SubmittedRun):
             KeyboardInterrupt: Ctrl-C, after which the job has ended and its run is KILLED.
         """
         try:
-            job = Follower(self.client, self.job_id).follow()
+            job = Follower(self.client, self.job_id, tell=tell).follow()
         except Interrupted:
             end_run(self._run_id, "KILLED")
             raise KeyboardInterrupt from None

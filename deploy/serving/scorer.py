@@ -84,9 +84,6 @@ class Scorer:
             raise _bad("The examples must all have the same shape, but have several.") from None
         if array.dtype.kind not in "biuf":
             raise _bad("The examples must be numbers, but are not.")
-        wanted = np.dtype(spec.type)
-        if wanted.kind in "iu" and not np.array_equal(array, np.trunc(array)):
-            raise _bad("The examples must be whole numbers, but some are not.")
         shape = tuple(spec.shape)
         if array.ndim and array.shape[1:] == (int(np.prod(shape[1:])),):
             array = array.reshape(len(array), *shape[1:])
@@ -96,9 +93,18 @@ class Scorer:
         if not fits:
             example = " x ".join("any" if size == -1 else str(size) for size in shape)
             raise _bad(f"A batch must have the shape {example}, but has {list(array.shape)}.")
-        if not np.isfinite(array).all():
-            raise _bad("The examples must be finite numbers, but some are not.")
-        return torch.from_numpy(np.ascontiguousarray(array, dtype=wanted))
+        return torch.from_numpy(_cast(array, np.dtype(spec.type)))
+
+
+def _cast(array: np.ndarray, wanted: np.dtype) -> np.ndarray:
+    """Numbers as the kind that the model takes, which has to hold them."""
+    with np.errstate(all="ignore"):
+        found = np.ascontiguousarray(array, dtype=wanted)
+    if wanted.kind in "iu" and not np.array_equal(found, array):
+        raise _bad(f"The examples must be whole numbers of {wanted}, but some are not.")
+    if not np.isfinite(found).all():
+        raise _bad(f"The examples must be finite numbers of {wanted}, but some are not.")
+    return found
 
 
 def _values_of(frame: Any) -> Any:

@@ -83,7 +83,7 @@ class Outcome:
             lines.append(f"    {key} = {format_value(value)}")
         for metric, (mean, half_width) in promoted.summary().items():
             lines.append(f"  {metric:<13} {spread(mean, half_width)}")
-        lines.append(f"  seeds         {_seeds(self)}")
+        lines.append(f"  {_seeds(self)}")
         lines += self._compared()
         score = taken_score(self)
         lines.append(
@@ -135,7 +135,9 @@ def taken_score(outcome: Outcome) -> str:
 
 def _seeds(outcome: Outcome) -> str:
     promoted = outcome.verdict.promoted
-    told = ", ".join(str(one.seed) for one in promoted.attempts)
+    numbers = [str(one.seed) for one in promoted.attempts]
+    told = "seeds         " if len(numbers) > 1 else "seed number   "
+    told += ", ".join(numbers)
     failures = promoted.failed(outcome.metric)
     return told + (f" ({len(failures)} failed)" if failures else "")
 

@@ -149,8 +149,9 @@ def test_a_token_file_without_a_token_is_told(
     if content is not None:
         (tmp_path / "t").write_text(content)
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "t"))
-    with pytest.raises(UserError, match="RAY_AUTH_TOKEN_PATH"):
+    with pytest.raises(UserError, match="RAY_AUTH_TOKEN_PATH") as caught:
         find_cluster("http://h:1")
+    assert content is not None or "unset RAY_AUTH_TOKEN_PATH" in caught.value.remedy
 
 
 @pytest.mark.parametrize("body", ["<html>", "[]", json.dumps({"version": "3.17"}), "null"])

@@ -151,6 +151,7 @@ BAD = {
     "words": ({"inputs": [["a"] * 64]}, ""),
     "nothing": ({"inputs": None}, ""),
     "a NaN": (json.dumps({"inputs": [[float("nan")] * 64]}).encode(), "finite"),
+    "too large for a float32": (json.dumps({"inputs": [[1e39] * 64]}).encode(), "of float32"),
     "a name": ({"inputs": {"pixels": [ROW]}}, ""),
     "params": ({"inputs": [ROW], "params": {"device": "cuda"}}, "params"),
     "a broken frame": ({"dataframe_split": {"columns": ["a"], "data": [ROW]}}, ""),
