@@ -6,7 +6,7 @@ BIN := .venv/bin
 ORACLES := curvlinops-for-pytorch==3.0.1 linear_operator==0.6.1 opt-einsum==3.4.0 einops==0.8.2 \
 	einconv==0.1.0
 
-.PHONY: sweep ui test test-faults check bench clean
+.PHONY: sweep ui test test-long test-faults check bench clean
 
 sweep: .venv/installed  ## sweep the default recipe with live progress
 	$(BIN)/paceline sweep mlp
@@ -16,8 +16,13 @@ sweep: .venv/installed  ## sweep the default recipe with live progress
 ui: .venv/installed  ## MLflow's page on the store in use
 	$(BIN)/paceline ui
 
-test: .venv/tested  ## all tests but the slow ones, in two processes
-	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadgroup --no-loadscope-reorder
+TWO_PROCESSES := -n 2 --dist loadgroup --no-loadscope-reorder
+
+test: .venv/tested  ## all tests but the long and the slow ones
+	$(BIN)/python -m pytest -m "not long and not slow" $(TWO_PROCESSES)
+
+test-long: .venv/tested  ## whole sweeps, runs of many workers, a local cluster, README's commands
+	$(BIN)/python -m pytest -m "long and not slow" $(TWO_PROCESSES)
 
 test-faults: .venv/tested  ## the slow ones: faults of every kind, again and again; an hour
 	$(BIN)/python -m pytest -m slow --timeout 600

@@ -63,11 +63,12 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     """With several processes, a file stays in one, but that of all recipes is dealt out by recipe.
 
     A file's tests share fixtures that are dear (a sweep, a home), and a recipe's share its runs.
-    Those of several files that use the local cluster share it.
+    Those of several files that use the local cluster share it, and take long to bring it up.
     """
     group = item.path.relative_to(ROOT).as_posix()
     if "local_cluster" in getattr(item, "fixturenames", ()):
         group = "local-cluster"
+        item.add_marker(pytest.mark.long)
     if group == BY_RECIPE_LAST:
         group += ":" + item.callspec.params["shared"]  # pyright: ignore[reportAttributeAccessIssue]
     item.add_marker(pytest.mark.xdist_group(group))

@@ -137,6 +137,7 @@ def is_installation(line: str) -> bool:
     return line.startswith(("make ", "source .venv"))
 
 
+@pytest.mark.long
 def test_files_that_the_readme_shows_are_written(workplace: Path):
     for _, attributes, body in BLOCKS:
         if name := re.search(r"file=(\S+)", attributes):
@@ -144,6 +145,7 @@ def test_files_that_the_readme_shows_are_written(workplace: Path):
     assert (workplace / "my.yaml").exists()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "line",
     [
@@ -171,6 +173,7 @@ def test_target_of_the_readme_is_in_the_makefile(line: str):
     assert ".venv/bin/" in done.stdout
 
 
+@pytest.mark.long
 def test_program_of_the_readme_runs(environment, workplace: Path):
     bodies = [b for kind, given, b in BLOCKS if kind == "python" and not given]
     done = subprocess.run(
@@ -184,6 +187,7 @@ def test_program_of_the_readme_runs(environment, workplace: Path):
     assert "learning_rate" in done.stdout
 
 
+@pytest.mark.long
 def test_console_blocks_show_what_is_printed(environment, workplace: Path):
     shown = [body for kind, _, body in BLOCKS if kind == "console"]
     assert shown
@@ -204,6 +208,7 @@ def test_space_of_the_readme_is_one_that_a_recipe_takes():
         assert len(read_space(config.sweep.space, config.resolved).knobs) == len(sweep["space"])
 
 
+@pytest.mark.long
 def test_page_of_the_ui_command_answers(environment, workplace: Path):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

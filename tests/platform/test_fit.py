@@ -319,6 +319,7 @@ def test_a_run_that_goes_on_ends_where_an_uninterrupted_one_does(run_command, pa
         assert torch.equal(weight, rest[name]), name
 
 
+@pytest.mark.long
 def test_native_ddp_is_one_run_for_each_seed_whose_ranks_all_end(
     run_command, paceline_home: Path, tmp_path: Path
 ):

@@ -85,6 +85,7 @@ def test_a_stopped_sweep_is_killed_and_goes_on_to_the_same_result(
     assert "2" in attempts.values()
 
 
+@pytest.mark.long
 def test_a_finished_sweep_is_not_resumed_but_extended(whole: SweepResult, module_home: Path):
     with pytest.raises(UserError, match="interrupted") as caught:
         paceline.resume("whole")
@@ -98,6 +99,7 @@ def test_a_finished_sweep_is_not_resumed_but_extended(whole: SweepResult, module
     assert len(Store(whole.tracking_uri).children(whole.run_id)) == 6
 
 
+@pytest.mark.long
 def test_a_grid_has_no_more_than_its_points(module_home: Path):
     config = {"sweep.space": {"model.dropout": {"grid": [0.0, 0.1]}}, "trainer.max_epochs": 1}
     config |= ONE_PROCESS
@@ -185,6 +187,7 @@ def test_a_pickle_in_the_folder_is_never_opened(stopped: SweepResult, module_hom
     assert trap.exists()  # so it was one
 
 
+@pytest.mark.long
 def test_the_best_of_an_earlier_sweep_are_tried_first(whole: SweepResult):
     liked = sweep_mlp("liked", trials=2, sweep__like="whole", trainer__max_epochs=1, **ONE_PROCESS)
     first, best = liked.rows.by_number[0], whole.rows.best()

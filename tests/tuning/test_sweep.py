@@ -196,6 +196,7 @@ def test_a_trial_whose_score_is_no_number_is_stopped_and_says_since_when(recipe:
     assert diverged.detail == "diverged: no finite score since epoch 1, step 4"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("axis", [{"sweep__time_axis": "step"}, {"sweep__scheduler": "hyperband"}])
 def test_rungs_stand_on_the_axis_that_is_asked_for(recipe: Path, axis: dict[str, str]):
     space = {"model.offset": {"grid": [1.0, 2.0, 3.0]}}
@@ -221,6 +222,7 @@ def test_a_time_axis_other_than_epochs_needs_its_end(recipe: Path, axis: str, ke
     assert f"--{key} 50000" in caught.value.remedy
 
 
+@pytest.mark.long
 def test_several_objectives_have_a_front_and_no_early_stopping(module_home: Path):
     config = {"trainer.max_epochs": 1, "sweep.objectives": {"num_parameters": "min"}}
     with pytest.raises(UserError, match="several objectives"):
@@ -233,6 +235,7 @@ def test_several_objectives_have_a_front_and_no_early_stopping(module_home: Path
     assert (module_home / "runs" / "front" / "report" / "pareto.png").is_file()
 
 
+@pytest.mark.long
 def test_the_winner_is_trained_again_with_seeds_that_no_trial_had(
     module_home: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -273,6 +276,7 @@ def test_the_winner_is_trained_again_with_seeds_that_no_trial_had(
     assert "winner" in show("won")[0]
 
 
+@pytest.mark.long
 def test_a_sweep_whose_trials_all_fail_has_failed(recipe: Path):
     space = {"model.offset": {"grid": [1.0, 2.0]}}
     with pytest.raises(RunError, match="All 2 trials failed") as caught:
@@ -289,6 +293,7 @@ def test_a_metric_that_the_module_never_logs_ends_the_sweep_at_the_first_validat
     assert "it logs: val/loss" in caught.value.remedy
 
 
+@pytest.mark.long
 def test_epochs_of_all_trials_stay_within_their_budget(recipe: Path):
     space = {"model.offset": {"grid": [1.0, 2.0, 3.0, 4.0]}}
     result = sweep_fragile(recipe, space, sweep__max_epochs=5)  # two at a time, on purpose

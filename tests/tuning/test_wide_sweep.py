@@ -18,7 +18,7 @@ from paceline.tuning.population.lineage import schedule
 from paceline.tuning.result import SweepResult
 from paceline.tuning.rows import Rows, TrialRow
 
-pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_here", "module_home")]
+pytestmark = [pytest.mark.ray, pytest.mark.long, pytest.mark.usefixtures("ray_here", "module_home")]
 
 STEPS, RATE, MOMENTUM = 2, 0.1, 0.5
 LEDGER = """

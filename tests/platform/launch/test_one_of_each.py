@@ -12,7 +12,7 @@ import pytest
 from paceline.tests.platform.launch.work import NODE, Work, add_node, train_workers
 from paceline.tests.platform.tracking.server import Server, serving
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.long]
 
 SAVED_EVERY = 4  # steps
 

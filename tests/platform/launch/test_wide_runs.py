@@ -60,6 +60,7 @@ def disturb_at(folder: Path, step: int, disturb: Callable[[], None]) -> threadin
     return thread
 
 
+@pytest.mark.long
 def test_two_workers_train_one_run_as_one_process_with_the_joined_batch(
     run_command, ray_here, paceline_home: Path
 ):
