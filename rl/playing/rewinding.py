@@ -2,8 +2,9 @@
 
 Gymnasium has no way to save an environment, and a pickle is out of the question. But all chance
 comes from `np_random`: its state before the latest reset, and the actions since, say all. An
-environment vectorised by itself (CartPole) has its state in arrays, which are kept as they are.
-Chance that comes from elsewhere (the ALE's) is not repeated.
+environment vectorised by itself (CartPole) has its state in arrays, which are kept as they are. The
+ALE has a chance of its own, which only a seed sets: there each episode begins with a seed that the
+one before has drawn.
 """
 
 from __future__ import annotations
@@ -21,11 +22,14 @@ class Rewindable(Wrapper):
 
     def __init__(self, env: Env):
         super().__init__(env)
+        self._has_own_chance = env.spec is not None and env.spec.namespace == "ALE"
         self._start: dict[str, Any] = {}
         self._actions: list[int] = []
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
         """Begin an episode."""
+        if seed is None and self._has_own_chance:
+            seed = int(self.env.unwrapped.np_random.integers(2**31))
         self._start = {} if seed is not None else self._chance()
         self._seed, self._actions = seed, []
         return super().reset(seed=seed, options=options)

@@ -1,16 +1,48 @@
 from __future__ import annotations
 
 import io
+import random
+from collections.abc import Iterator
 from typing import Any
 
 import gymnasium
 import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
 from paceline.rl.playing.acting import Environments
 from paceline.rl.playing.making import Maker
 
-NAMES = ["CartPole-v1", "FrozenLake-v1", "MountainCar-v0", "paceline.rl.environments:Identity-v0"]
+NAMES = [
+    "CartPole-v1",
+    "FrozenLake-v1",
+    "MountainCar-v0",
+    "paceline.rl.environments:Identity-v0",
+    "ALE/Dice-v0",
+]
+
+
+class Dice(gymnasium.Env):
+    """Has a chance of its own, which only a seed sets, as the games of the ALE have."""
+
+    observation_space, action_space = spaces.Discrete(1000), spaces.Discrete(2)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        super().reset(seed=seed)
+        if seed is not None:
+            self.chance = random.Random(seed)
+        return self.chance.randrange(1000), {}
+
+    def step(self, action: Any) -> Any:
+        told = self.chance.randrange(1000)
+        return told, 0.0, told < 50, False, {}
+
+
+@pytest.fixture(autouse=True)
+def _dice() -> Iterator[None]:
+    gymnasium.register("ALE/Dice-v0", entry_point=Dice)
+    yield
+    del gymnasium.registry["ALE/Dice-v0"]
 
 
 def saved_and_loaded(state: Any) -> Any:
