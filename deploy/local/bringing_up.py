@@ -12,6 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
 from ...platform.errors import UserError, must
+from ...platform.ports import answers
 from ...platform.signals import interruptible
 from ..cluster_profile import (
     FOLDER,
@@ -34,7 +35,7 @@ from .cluster import (
     write_cluster,
     write_secrets,
 )
-from .ports import answers, choose, one_at_a_time
+from .ports import choose, one_at_a_time
 from .taking_down import end_all, remove
 
 DEFAULT_NODES = 2

@@ -25,10 +25,11 @@ from pathlib import Path
 
 from ...platform.errors import UserError
 from ...platform.home import home
+from ...platform.ports import HOST
 from ..cluster_profile import Profile, cluster_folder, write_private
 
 FILE, ENVIRONMENT_FILE = "local.json", "cluster.env"
-HOST, BUCKET, REGION, ACCOUNT = "127.0.0.1", "paceline", "us-east-1", "admin"
+BUCKET, REGION, ACCOUNT = "paceline", "us-east-1", "admin"
 SECRETS = ("ray-token", "mlflow-password", "database-password", "form-key")
 CREDENTIALS = "aws-credentials"
 POSTGRESQL, S3, MLFLOW, HEAD, WORKER = "postgresql", "s3", "mlflow", "head", "worker"

@@ -10,29 +10,9 @@ import tempfile
 from collections.abc import Iterator
 
 from ...platform.errors import UserError, must
-from .cluster import HOST
+from ...platform.ports import HOST, is_free
 
 USUAL = {"gcs": 6379, "dashboard": 8265, "mlflow": 5000, "s3": 7070}
-
-
-def is_free(port: int) -> bool:
-    """Whether nobody listens at a port of the loopback."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return False
-    return True
-
-
-def answers(port: int) -> bool:
-    """Whether somebody listens at a port of the loopback."""
-    try:
-        with socket.create_connection((HOST, port), timeout=2):
-            return True
-    except OSError:
-        return False
 
 
 @contextlib.contextmanager

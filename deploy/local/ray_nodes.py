@@ -13,8 +13,9 @@ from pathlib import Path
 
 import psutil
 
+from ...platform.ports import HOST
 from ..cluster_profile import node_environment
-from .cluster import HEAD, HOST, LocalCluster
+from .cluster import HEAD, LocalCluster
 from .processes import failed, of_cluster, start
 
 START_LIMIT_S = 120

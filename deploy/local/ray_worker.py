@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from .cluster import HOST
+from ...platform.ports import HOST
 
 
 def main(words: list[str] | None = None) -> None:

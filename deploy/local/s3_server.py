@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from .cluster import HOST
+from ...platform.ports import HOST
 from .signature import is_signed
 
 Start = Callable[[str, list[tuple[str, str]]], Any]

@@ -9,11 +9,11 @@ import urllib.request
 from base64 import b64encode
 from pathlib import Path
 
+from ...platform.ports import HOST, answers
 from ..cluster_profile import node_environment, write_private
 from ..manifests.parts import AUTH_TEXT, FLASK_KEY, MLFLOW_SAFETY
 from . import postgresql
-from .cluster import ACCOUNT, BUCKET, HOST, MLFLOW, S3, LocalCluster
-from .ports import answers
+from .cluster import ACCOUNT, BUCKET, MLFLOW, S3, LocalCluster
 from .processes import failed, start, wait_until
 
 

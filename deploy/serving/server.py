@@ -23,9 +23,9 @@ from types import FrameType
 import uvicorn
 
 from ...platform.errors import UserError, must
+from ...platform.ports import HOST
 from .door import Door
 
-HOST = "127.0.0.1"
 LINGER_S = 1.0  # that connections without a request under way are kept open for one
 TAKE_IN_S = 0.05
 GRACE_S = 60  # that requests under way get to end

@@ -6,11 +6,13 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from typing import Any
 
 from ..arguments import Arguments
 from ..errors import RunError, UserError, must
 from ..home import home
+from ..ports import HOST, answers
 from ..signals import interruptible
 
 DEFAULT_PORT = 5000
@@ -30,12 +32,12 @@ def ui_command(arguments: Arguments) -> tuple[Any, str, int]:
         return {"url": uri, "tracking_uri": uri}, f"The tracking server has its own page: {uri}", 0
     port = arguments.options.get("port") or DEFAULT_PORT
     _check_port(port)
-    print(f"MLflow: http://127.0.0.1:{port}  (store {uri}; Ctrl-C ends it)", file=sys.stderr)
+    url = f"http://{HOST}:{port}"
     with interruptible():  # SIGTERM must end the server too, not leave it behind
-        code = _serve(uri, port)
+        code = _serve(uri, port, f"MLflow: {url}  (store {uri}; Ctrl-C ends it)")
     if code not in (0, 130, -2):
         raise RunError(f"The MLflow server must keep running, but ended with code {code}.", uri)
-    return {"url": f"http://127.0.0.1:{port}", "tracking_uri": uri}, "", 0
+    return {"url": url, "tracking_uri": uri}, "", 0
 
 
 def _check_port(port: int) -> None:
@@ -44,7 +46,7 @@ def _check_port(port: int) -> None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", port))
+            probe.bind((HOST, port))
         except OSError as error:
             remedy = f"another one: paceline ui --port {port + 1}"
             raise UserError(
@@ -52,7 +54,7 @@ def _check_port(port: int) -> None:
             ) from None
 
 
-def _serve(uri: str, port: int) -> int:
+def _serve(uri: str, port: int, told: str) -> int:
     environment = {
         **os.environ,
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
@@ -61,9 +63,13 @@ def _serve(uri: str, port: int) -> int:
     }
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
     command += ["--default-artifact-root", str(home() / "artifacts")]
-    command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += ["--host", HOST, "--port", str(port), "--workers", "1"]
     server = subprocess.Popen(command, env=environment)
     try:
+        while server.poll() is None and not answers(port):
+            time.sleep(0.1)
+        if server.poll() is None:
+            print(told, file=sys.stderr)
         return server.wait()
     except BaseException:
         server.terminate()

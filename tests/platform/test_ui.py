@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -53,11 +52,13 @@ def test_the_page_is_served_until_the_command_is_ended_and_not_longer(
     try:
         with process:
             url = f"http://127.0.0.1:{port}"
-            while process.poll() is None and not answers(url):
-                time.sleep(0.2)
-            assert answers(f"{url}/health")
+            assert process.stderr is not None
+            err = ""
+            while process.poll() is None and "MLflow: " not in err:
+                err += process.stderr.readline()
+            assert answers(f"{url}/health")  # it is told when it is there
             process.send_signal(signal.SIGTERM)
-            _, err = process.communicate(timeout=60)  # until the server has closed its end too
+            err += process.communicate(timeout=60)[1]  # until the server has closed its end too
     finally:
         watchdog.cancel()
         with contextlib.suppress(ProcessLookupError):

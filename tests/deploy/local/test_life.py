@@ -15,8 +15,8 @@ from pathlib import Path
 import psutil
 import pytest
 from paceline.deploy.local.cluster import LocalCluster
-from paceline.deploy.local.ports import is_free
 from paceline.deploy.local.processes import of_cluster
+from paceline.platform.ports import is_free
 from paceline.tests.deploy.conftest import Ended
 
 pytestmark = pytest.mark.slow
