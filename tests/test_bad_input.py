@@ -297,7 +297,7 @@ FILES: list[tuple[str | bytes, str, str]] = [
     (f"{GOOD}launch: 3\n", "`launch` must be a mapping", "a.yaml:5"),
     (f"{GOOD}launch: {{num_worker: 2}}\n", "num_workers", "a.yaml:5"),
     (f"{GOOD}tracking: {{uri: mlruns}}\n", "given up file stores", "--tracking-uri"),
-    (f"{GOOD}sweep: {{trials: 0}}\n", "an integer >= 1", "a.yaml:5"),
+    (f"{GOOD}sweep: {{trials: 0}}\n", "an integer from 1 to 1000000", "a.yaml:5"),
     (f"{GOOD}sweep: {{mode: best}}\n", "'min', 'max'", "a.yaml:5"),
     (f"{GOOD}weights_only: false\n", "nothing untrusted is unpickled", "a.yaml:5"),
     (f"{GOOD}config: other.yaml\n", "known name", "a.yaml:5"),
@@ -335,7 +335,8 @@ SPACES: list[tuple[str, str, str]] = [
 ]
 
 SWEEPS: list[Row] = [
-    ((*SWEEP, "--trials", "0"), "an integer >= 1", "--trials"),
+    ((*SWEEP, "--trials", "0"), "an integer from 1 to 1000000", "--trials"),
+    ((*SWEEP, "--trials", "100000000"), "an integer from 1 to 1000000", "--trials"),
     ((*SWEEP, "--trials", "many"), "type int", "--trials"),
     ((*SWEEP, "--vary", "learnng_rate"), "learning_rate", "--vary"),
     ((*SWEEP, "--vary", ","), "at least one name", "--vary"),

@@ -39,7 +39,7 @@ _RULES: dict[str, Rule] = {
     "launch.hang_timeout_s": ("a number >= 0 (0: no limit)", lambda v: v >= 0),
     "launch.save_every_n_epochs": _COUNT,
     "launch.save_every_n_steps": _COUNT,
-    "sweep.trials": _COUNT,
+    "sweep.trials": ("an integer from 1 to 1000000", lambda v: 1 <= v <= 10**6),
     "sweep.max_epochs": _COUNT,
     "sweep.max_time_s": _POSITIVE,
     "sweep.trial_time_s": _POSITIVE,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import subprocess
 import sys
 
 import pytest
@@ -15,6 +14,7 @@ from paceline.lightning_modules.data.loader import TensorLoader
 from paceline.lightning_modules.data.order import BatchOrder, derive_seed
 from paceline.lightning_modules.data.samples import Normalization, Samples, Splits
 from paceline.lightning_modules.data.tensors import TensorDataModule
+from paceline.tests.two_ranks import one_of_two, run_two
 from pytorch_lightning import LightningModule, Trainer, seed_everything
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 
@@ -267,25 +267,17 @@ def test_overfitting_visits_the_same_batches_each_epoch(tmp_path):
     assert seen[:2] == seen[2:] == [list(range(8)), list(range(8, 16))]
 
 
-ONE_PROCESS = """
-import json, sys
-import torch.distributed as dist
-from paceline.lightning_modules.data.digits import Digits
-
-store, rank = sys.argv[1], int(sys.argv[2])
-dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
-data = Digits(batch_size=8)
-train, val = data.train_dataloader(), data.val_dataloader()
-shards = [train.batch_sampler.indices().tolist(), val.batch_sampler.indices().tolist()]
-print(json.dumps([len(train), sum(1 for _ in train), *shards]))
-dist.destroy_process_group()
-"""
+def tell_the_share(folder: str, rank: int) -> None:
+    """What one of two processes is given of each split."""
+    with one_of_two(folder, rank):
+        data = Digits(batch_size=8)
+        train, val = data.train_dataloader(), data.val_dataloader()
+        shards = [train.batch_sampler.indices().tolist(), val.batch_sampler.indices().tolist()]
+        print(json.dumps([len(train), sum(1 for _ in train), *shards]))
 
 
 def test_real_processes_share_the_samples_among_them(tmp_path):
-    commands = [[sys.executable, "-c", ONE_PROCESS, str(tmp_path / "store"), rank] for rank in "01"]
-    running = [subprocess.Popen(command, stdout=subprocess.PIPE) for command in commands]
-    answers = [json.loads(process.communicate(timeout=120)[0]) for process in running]
+    answers = [json.loads(told) for told in run_two(__file__, tmp_path)]
     (length, batches, *first), (other_length, _, *second) = answers
     assert length == other_length == batches == 79
     assert set(first[0]) | set(second[0]) == set(range(1258))
@@ -415,3 +407,7 @@ def test_a_scale_of_zero_is_refused_before_training():
 def test_batches_that_are_in_place_stay_the_same_objects():
     batch = (torch.zeros(2), torch.zeros(2))
     assert Counting().transfer_batch_to_device(batch, torch.device("cpu"), 0) is batch
+
+
+if __name__ == "__main__":
+    tell_the_share(sys.argv[1], int(sys.argv[2]))

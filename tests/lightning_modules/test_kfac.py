@@ -3,14 +3,11 @@ from __future__ import annotations
 import copy
 import math
 import pickle
-import subprocess
 import sys
-from datetime import timedelta
 
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
 from paceline.lightning_modules.blocks.kfac import KFAC
 from paceline.lightning_modules.blocks.kfac_factors import (
     Statistics,
@@ -20,6 +17,7 @@ from paceline.lightning_modules.blocks.kfac_factors import (
 )
 from paceline.lightning_modules.blocks.likelihoods import sampled_gradient
 from paceline.lightning_modules.mlp import MLP
+from paceline.tests.two_ranks import one_of_two, run_two
 from pytorch_lightning import Trainer
 from torch import nn
 from torch.nn import functional as F
@@ -439,33 +437,22 @@ def test_a_network_that_diverged_shows_it(model):
 
 def half_of_the_batch(folder: str, rank: int) -> None:
     """What one of two processes does: a step on its half under DDP, and keep the weights."""
-    # They meet in a file: a port that was free a moment ago may be taken.
-    place, patience = f"file://{folder}/meeting", timedelta(seconds=100)
-    dist.init_process_group("gloo", place, patience, world_size=2, rank=rank)
-    torch.manual_seed(0)
-    model = Model(small_convolution().double())
-    x, labels = batch()
-    optimizer = kfac(model, fisher="empirical")
-    wrapped = nn.parallel.DistributedDataParallel(model.network)
-    part = slice(0, 6) if rank == 0 else slice(6, 12)
-    F.cross_entropy(wrapped(x[part]), labels[part]).backward()
-    optimizer.step()
-    torch.save(model.state_dict(), f"{folder}/{rank}.pt")
-    dist.barrier()
-    dist.destroy_process_group()
+    with one_of_two(folder, rank):
+        torch.manual_seed(0)
+        model = Model(small_convolution().double())
+        x, labels = batch()
+        optimizer = kfac(model, fisher="empirical")
+        wrapped = nn.parallel.DistributedDataParallel(model.network)
+        part = slice(0, 6) if rank == 0 else slice(6, 12)
+        F.cross_entropy(wrapped(x[part]), labels[part]).backward()
+        optimizer.step()
+        torch.save(model.state_dict(), f"{folder}/{rank}.pt")
 
 
 def test_two_processes_step_as_one_does_on_the_joined_batch(model, tmp_path):
     x, labels = batch()
     step(model, kfac(model, fisher="empirical"), x, labels)
-    command = [sys.executable, __file__, str(tmp_path)]
-    ranks = [subprocess.Popen([*command, rank]) for rank in "01"]
-    try:
-        assert [process.wait(timeout=200) for process in ranks] == [0, 0]
-    finally:
-        for process in ranks:
-            process.kill()
-            process.wait()
+    run_two(__file__, tmp_path)
     for rank in (0, 1):
         for name, weight in torch.load(tmp_path / f"{rank}.pt", weights_only=True).items():
             torch.testing.assert_close(weight, model.state_dict()[name], rtol=0, atol=1e-8)

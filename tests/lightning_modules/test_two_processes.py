@@ -7,9 +7,7 @@ recipe needs its data; sentences and words in it have different lengths.
 
 from __future__ import annotations
 
-import subprocess
 import sys
-from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +17,6 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
-import torch.distributed as dist
 from paceline.lightning_modules import recipes
 from paceline.lightning_modules.charlm import CharLM
 from paceline.lightning_modules.classifier import Classifier
@@ -35,9 +32,10 @@ from paceline.lightning_modules.tagging import Tagger
 from paceline.platform.configuration import config
 from paceline.platform.errors import UserError
 from paceline.platform.training.building import build as build_all
+from paceline.tests.two_ranks import one_of_two, run_two
 from torch import Tensor, nn
 
-EXAMPLES = 8
+EXAMPLES, PATIENCE_S = 8, 400.0
 RECIPES = sorted(path.stem for path in Path(recipes.__file__).parent.glob("*.yaml"))
 PROMISE = "two_processes_step_as_one_does_on_the_joined_batch"
 Batch = tuple[Tensor, ...]
@@ -147,38 +145,27 @@ def stepped(objective: nn.Module, model: nn.Module, batch: Batch) -> dict[str, T
 
 def half(folder: str, rank: int) -> None:
     """One of the two processes: a step on its half of each recipe's batch."""
-    # They meet in a file: a port that was free a moment ago may be taken.
-    place = f"file://{folder}/meeting"
-    dist.init_process_group("gloo", place, timedelta(seconds=300), world_size=2, rank=rank)
     part = slice(0, EXAMPLES // 2) if rank == 0 else slice(EXAMPLES // 2, EXAMPLES)
-    for recipe in RECIPES:
-        try:
-            model, batch = prepared(recipe)
-        except UserError:
-            continue  # its vocabulary is in a file that is not here
-        if batch is not None:
-            wrapped = nn.parallel.DistributedDataParallel(
-                Objective(model), find_unused_parameters=True
-            )
-            weights = stepped(wrapped, model, tuple(whole[part] for whole in batch))
-            if rank == 1:
-                torch.save(weights, f"{folder}/{recipe}.pt")
-    dist.barrier()
-    dist.destroy_process_group()
+    with one_of_two(folder, rank, PATIENCE_S):
+        for recipe in RECIPES:
+            try:
+                model, batch = prepared(recipe)
+            except UserError:
+                continue  # its vocabulary is in a file that is not here
+            if batch is not None:
+                wrapped = nn.parallel.DistributedDataParallel(
+                    Objective(model), find_unused_parameters=True
+                )
+                weights = stepped(wrapped, model, tuple(whole[part] for whole in batch))
+                if rank == 1:
+                    torch.save(weights, f"{folder}/{recipe}.pt")
 
 
 @pytest.fixture(scope="module")
 def halves(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the weights after the step of two processes, a file for each recipe."""
     folder = tmp_path_factory.mktemp("halves")
-    command = [sys.executable, "-W", "ignore", __file__, str(folder)]
-    ranks = [subprocess.Popen([*command, rank]) for rank in "01"]
-    try:
-        assert [process.wait(timeout=500) for process in ranks] == [0, 0]
-    finally:
-        for process in ranks:
-            process.kill()
-            process.wait()
+    run_two(__file__, folder, patience_s=PATIENCE_S)
     return folder
 
 

@@ -55,12 +55,12 @@ class Size:
 
 
 def proposals(plan: Plan, count: int) -> list[dict[str, Any]]:
-    """Knob values of the first trials.
+    """Knob values of the first trials, as many as are looked at.
 
     They are the sweep's own where trials do not depend on results. A searcher that learns is not
     asked, for it would remember; what random search would draw stands in.
     """
-    count = min(count, plan.proposer.count)
+    count = min(count, plan.proposer.count, MAX_LOOKED)
     if plan.proposer.name in ("random", "grid"):
         found = (plan.proposer.propose(number) for number in range(count))
         return [values for values in found if values is not None]
@@ -82,7 +82,7 @@ def look(plan: Plan, values: Sequence[Mapping[str, Any]]) -> tuple[Size, list[Si
     base = size_of(plan.config, {})
     corners = [_sized(plan, corner, None) for corner in probes(plan.space)[:MAX_LOOKED]]
     trials = []
-    for number, one in enumerate(values[:MAX_LOOKED]):
+    for number, one in enumerate(values):
         if trials and time.monotonic() > until:
             break
         trials.append(_sized(plan, one, number))

@@ -8,7 +8,6 @@ from __future__ import annotations
 import collections
 import json
 import os
-import subprocess
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -25,6 +24,7 @@ from paceline.platform.training.agreement import (
 )
 from paceline.platform.training.checkpoints import Checkpoints
 from paceline.platform.training.many_processes import GivenDeviceDDP, GivenRanks
+from paceline.tests.two_ranks import one_of_two, run_two
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.utilities.exceptions import SIGTERMException
@@ -93,50 +93,43 @@ def counted(counts: collections.Counter[str]) -> None:
         setattr(dist, name, call)
 
 
-def one_of_two(folder: Path, rank: int, mode: str) -> None:
+def train(folder: Path, rank: int, mode: str) -> None:
     """Train along, and write down what was said."""
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "NODE_RANK": "0", "WORLD_SIZE": "2"}
-    dist.init_process_group("gloo", f"file://{folder}/meeting", world_size=2, rank=rank)
-    x = torch.linspace(-1, 1, 2 * NUM_BATCHES)[:, None]
-    loader = DataLoader(TensorDataset(x, 2 * x), batch_size=1)
-    counts, saver = Counts(), Checkpoints(folder, None)
-    counted(counts.counts)
-    trainer = Trainer(
-        accelerator="cpu",
-        devices=1,
-        strategy=GivenDeviceDDP(torch.device("cpu")),
-        plugins=[GivenRanks()],
-        max_epochs=1,
-        logger=False,
-        callbacks=[counts, saver],
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    has_left = False
-    with nullcontext() if mode == "lightning" else leaving_together():
-        try:
-            trainer.fit(Line(), loader)
-        except SIGTERMException:
-            has_left = True
-    told = {"counts": counts.counts, "left_at": counts.left_at, "has_left": has_left}
-    Path(folder, f"{rank}.json").write_text(json.dumps(told))
+    with one_of_two(folder, rank):
+        x = torch.linspace(-1, 1, 2 * NUM_BATCHES)[:, None]
+        loader = DataLoader(TensorDataset(x, 2 * x), batch_size=1)
+        counts, saver = Counts(), Checkpoints(folder, None)
+        counted(counts.counts)
+        trainer = Trainer(
+            accelerator="cpu",
+            devices=1,
+            strategy=GivenDeviceDDP(torch.device("cpu")),
+            plugins=[GivenRanks()],
+            max_epochs=1,
+            logger=False,
+            callbacks=[counts, saver],
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        has_left = False
+        with nullcontext() if mode == "lightning" else leaving_together():
+            try:
+                trainer.fit(Line(), loader)
+            except SIGTERMException:
+                has_left = True
+        told = {"counts": counts.counts, "left_at": counts.left_at, "has_left": has_left}
+        Path(folder, f"{rank}.json").write_text(json.dumps(told))
 
 
-def run_two(folder: Path, mode: str) -> list[dict]:
-    command = [sys.executable, "-W", "ignore", __file__, str(folder)]
-    ranks = [subprocess.Popen([*command, rank, mode]) for rank in "01"]
-    try:
-        assert [process.wait(timeout=120) for process in ranks] == [0, 0]
-    finally:
-        for process in ranks:
-            process.kill()
-            process.wait()
+def trained(folder: Path, mode: str) -> list[dict]:
+    run_two(__file__, folder, mode)
     return [json.loads(Path(folder, f"{rank}.json").read_text()) for rank in "01"]
 
 
 def test_a_step_is_one_all_reduce_for_each_bucket_and_no_broadcast(tmp_path: Path):
     steps = NUM_BATCHES - 1
-    for told in run_two(tmp_path, "ours"):
+    for told in trained(tmp_path, "ours"):
         counts = told["counts"]
         assert counts["buckets"] == steps
         # Beside the buckets: a question twice a second, and Lightning's own at the epoch's end.
@@ -146,11 +139,11 @@ def test_a_step_is_one_all_reduce_for_each_bucket_and_no_broadcast(tmp_path: Pat
 
 @pytest.mark.slow
 def test_lightning_alone_broadcasts_at_each_step(tmp_path: Path):
-    assert all(t["counts"]["broadcast"] >= NUM_BATCHES - 1 for t in run_two(tmp_path, "lightning"))
+    assert all(t["counts"]["broadcast"] >= NUM_BATCHES - 1 for t in trained(tmp_path, "lightning"))
 
 
 def test_all_leave_at_the_same_batch_whichever_was_told(tmp_path: Path):
-    first, second = run_two(tmp_path, "told")
+    first, second = trained(tmp_path, "told")
     assert first["has_left"]
     assert second["has_left"]
     assert first["left_at"] == second["left_at"] >= TOLD_AT
@@ -159,10 +152,10 @@ def test_all_leave_at_the_same_batch_whichever_was_told(tmp_path: Path):
 
 
 def test_all_stop_at_the_same_batch_where_one_of_them_wants_to(tmp_path: Path):
-    first, second = run_two(tmp_path, "stop")
+    first, second = trained(tmp_path, "stop")
     assert not first["has_left"]
     assert TOLD_AT <= first["left_at"] == second["left_at"] < NUM_BATCHES - 1
 
 
 if __name__ == "__main__":
-    one_of_two(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3])
+    train(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3])
