@@ -55,6 +55,13 @@ class Played:
     completed: int = 0
     cut: int = 0
 
+    def times(self, factor: float) -> Played:
+        """A sweep of so many times as many trials, as this one goes on."""
+        stopped = Counter({rung: round(n * factor) for rung, n in self.stopped_at.items()})
+        counts = self.trials, self.completed, self.cut
+        trials, completed, cut = (round(count * factor) for count in counts)
+        return Played(self.seconds * factor, self.units * factor, trials, stopped, completed, cut)
+
 
 class Simulation:
     """One sweep that is played through once.

@@ -175,7 +175,10 @@ def play(plan: Plan, paces: Sequence[Pace], width: int, budget: Budget) -> list[
             epochs_per_unit=per_unit,
             mode=sweep.mode,
         )
-        played.append(one.run())
+        found = one.run()
+        # What a budget has ended is the whole of it.
+        is_whole = found.cut > 0 or found.trials < count
+        played.append(found if is_whole else found.times(len(paces) / count))
     return played
 
 
@@ -204,8 +207,7 @@ def sweep_seconds(
     if isinstance(plan.rule, PopulationRule):
         found = [population_seconds(paces, plan.rule.rungs(0), horizon, width)]
     else:
-        scale = len(paces) / min(len(paces), MAX_PLAYED)
-        found = [one.seconds * scale for one in played]
+        found = [one.seconds for one in played]
     seeds = plan.config.sweep.winner_seeds
     more = known.around_s + seeds * statistics.fmean(pace.seconds(horizon) for pace in paces)
     return {

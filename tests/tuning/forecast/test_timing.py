@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 from paceline.platform.configuration.config import load
+from paceline.tuning.budget import Budget
 from paceline.tuning.forecast.calibration import Measured
 from paceline.tuning.forecast.past_times import PastTimes
 from paceline.tuning.forecast.simulation import Pace, Played
-from paceline.tuning.forecast.timing import Paces, paces_of_past, sweep_seconds
+from paceline.tuning.forecast.timing import MAX_PLAYED, Paces, paces_of_past, play, sweep_seconds
 from paceline.tuning.plan import Plan, plan_sweep
 
 
@@ -47,3 +48,13 @@ def test_times_of_a_record_are_told_more_closely_than_measured_ones(plan: Plan):
     assert far is not None
     assert near["estimate"] == far["estimate"]
     assert far["least"] < near["least"] < near["estimate"] < near["most"] < far["most"]
+
+
+def test_of_a_sweep_of_many_trials_the_first_are_played_and_stand_for_all(plan: Plan):
+    count = 5 * MAX_PLAYED
+    (played,) = play(plan, [Pace(0.0, 1.0)] * count, 2, Budget(count))
+    assert (played.trials, played.completed) == (count, count)
+    assert (played.units, played.seconds) == (count * 10, count * 10 / 2)
+    # One that its budget ends there has been played whole.
+    (cut,) = play(plan, [Pace(0.0, 1.0)] * count, 2, Budget(count, deadline=100.0))
+    assert (cut.trials, cut.seconds) == (20, 100.0)
