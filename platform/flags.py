@@ -108,7 +108,7 @@ CLUSTER = (
     Flag("set", "one value, as workers=3 (may be repeated)", None, "KEY=VALUE"),
     Flag("values", "YAML file of values", None, "FILE"),
     Flag("out", "folder to write; default paceline-TARGET", None, "DIR"),
-    Flag("force", "overwrite what is there", None, None),
+    Flag("force", "overwrite what is there; `down`: end what runs, too", None, None),
 )
 CLUSTER_UP = (
     Flag("nodes", "worker nodes that `up` starts beside the head; default 2", None, "INT"),

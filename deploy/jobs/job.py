@@ -92,6 +92,12 @@ def list_jobs(client: Jobs) -> list[Job]:
     return sorted((job for job in jobs if job.id), key=lambda job: job.started_ms)
 
 
+def what_runs(client: Jobs) -> list[str]:
+    """What runs on the cluster: ids of jobs, and programs that work on it from outside."""
+    living = [d for d in asked(client.list_jobs) if job_of(d).status not in ENDED]
+    return [d.submission_id or f"a program ({d.entrypoint[:80]})" for d in living]
+
+
 def find_job(jobs: Sequence[Job], word: str) -> Job:
     """The job of an id, or the newest of a run's or sweep's name.
 

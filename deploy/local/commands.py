@@ -7,7 +7,8 @@ import sys
 from typing import Any
 
 from ...platform.arguments import Arguments
-from ...platform.errors import UserError, must
+from ...platform.errors import PacelineError, UserError, must
+from ...platform.ports import answers
 from ...platform.tables import table
 from . import processes
 from .bringing_up import bring_up, is_alive
@@ -84,13 +85,39 @@ def down(arguments: Arguments) -> Answer:
     """End the cluster and delete what is its own.
 
     Raises:
-        UserError: As `take_down`.
+        UserError: As `take_down`, or something runs on it and nobody says `--force`.
         RunError: As `take_down`.
     """
     _no_target(arguments)
+    if not arguments.flag("force"):
+        _see_that_nothing_runs()
     cluster, count = take_down()
     text = f"The cluster is down: {count} processes ended, {cluster.folder} deleted."
     return {"state": "down", "processes": count}, text, 0
+
+
+def _see_that_nothing_runs() -> None:
+    """Its record ends with the cluster, so whoever still works on it would lose all of it.
+
+    Raises:
+        UserError: Somebody does.
+    """
+    cluster = read_cluster()
+    if cluster is None or not answers(cluster.ports["dashboard"]):
+        return
+    from ..jobs.cluster import Jobs, find_cluster  # Ray takes its time to import
+    from ..jobs.job import what_runs
+
+    try:
+        found = what_runs(Jobs(find_cluster(cluster.url("dashboard"))))
+    except PacelineError:  # a head that is ill does not keep its cluster up
+        return
+    if found:
+        what = (
+            f"Nothing must run on a cluster that is taken down, but there is: {', '.join(found)}."
+        )
+        remedy = "paceline cancel JOB, or lose it with its record: paceline cluster down --force"
+        raise UserError(what, cluster.url("dashboard"), remedy)
 
 
 def status(arguments: Arguments) -> Answer:

@@ -154,6 +154,7 @@ def test_linear_values_of_the_walk_come_near_to_the_truth(method, n_step):
     assert model.rms_error() < most
 
 
+@pytest.mark.long
 def test_sarsa_and_q_learning_find_the_shortest_way():
     for method in ("sarsa", "q_learning"):
         pl.seed_everything(1, verbose=False)

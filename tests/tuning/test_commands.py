@@ -10,6 +10,7 @@ ONE_EPOCH = ["--trainer.max_epochs", 1]
 
 
 @pytest.mark.ray
+@pytest.mark.long
 @pytest.mark.usefixtures("ray_here")
 def test_sweep_answers_one_object_and_show_answers_the_same(run_command):
     words = ["mlp", "--trials", 2, "--seed", 1, "--vary", "dropout,learning_rate", "--json"]

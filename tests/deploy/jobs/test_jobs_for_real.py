@@ -131,6 +131,8 @@ def test_a_job_is_cancelled_in_order_and_nobody_else_takes_its_run_before(
     busy = user.run("submit", "resume", "long", cwd=work)
     assert (busy.returncode, "paceline cancel long" in busy.stderr) == (2, True)
     wait_for(lambda: runs(user, monkeypatch, "long"))
+    kept = user.run("cluster", "down")
+    assert (kept.returncode, "but there is: long." in kept.stderr) == (2, True)
     done = user.run("cancel", "long", "--json")
     assert (done.returncode, told(done)["status"]) == (0, "stopped")
     (run,) = runs(user, monkeypatch, "long")

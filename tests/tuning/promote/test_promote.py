@@ -32,7 +32,7 @@ from paceline.tuning.promote.promotion import Request, only_promotion, promote
 from paceline.tuning.reconcile import reconcile
 from paceline.tuning.result import SweepResult
 
-pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_here", "module_home")]
+pytestmark = [pytest.mark.ray, pytest.mark.long, pytest.mark.usefixtures("ray_here", "module_home")]
 
 CONFIG = {"trainer.max_epochs": 2, "model.hidden_sizes": [8], "tracking.log_model": False}
 
