@@ -20,12 +20,19 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from ..errors import RunError, UserError, must
+from ..ports import HOST, answers
 from . import ray_settings as ray_settings
 
 import ray  # isort: skip - it reads the settings above when it is imported
-from ray._private import worker as ray_worker  # isort: skip
+from ray._private import services, worker as ray_worker  # isort: skip
 
 KNOCK_S = 5.0
+LEAVE_S = 2.0  # that one who leaves waits for a Ray that is still being joined
+IF_NOT_HEARD = "ray start --head"
+IF_ON_LOOPBACK = (
+    'on the loopback somebody does: set -a; . "$(paceline cluster env)"; set +a; without it Ray '
+    "takes 127.0.0.1 for this machine's other address"
+)
 IF_HEARD = (
     "somebody listens there: a cluster's token goes into RAY_AUTH_TOKEN, with RAY_AUTH_MODE=token; "
     "and its Ray must be of the version here"
@@ -71,7 +78,7 @@ class RaySession:
             after.stop()
         self.address, self._preloading = address, preloading
         self._error: Exception | None = None
-        self._is_heard = False  # whether anybody listens at the address
+        self._remedy = IF_NOT_HEARD
         self.is_ours = not ray.is_initialized()
         self._is_ready, self._is_over = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="paceline-ray", daemon=True)
@@ -88,11 +95,12 @@ class RaySession:
             options |= {"object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": False}
         with hushed():
             try:
-                self._is_heard = _knock(self.address)
+                if _knock(self.address):
+                    self._remedy = IF_HEARD
                 with quiet_ray(), self._preloading or contextlib.nullcontext():
                     ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
             except Exception as error:
-                self._error = error
+                self._error, self._remedy = error, getattr(error, "remedy", self._remedy)
             self._is_ready.set()
             self._is_over.wait()
             ray.shutdown()
@@ -110,8 +118,7 @@ class RaySession:
             reason = str(self._error).strip().partition("\n")[0]
             if self.address:
                 rule = "the address of a running Ray cluster"
-                remedy = IF_HEARD if self._is_heard else "ray start --head"
-                raise UserError(must("--address", rule, self.address), reason, remedy)
+                raise UserError(must("--address", rule, self.address), reason, self._remedy)
             raise RunError(f"Ray does not start: {reason}", "", "ray stop; df -h /tmp /dev/shm")
         return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
@@ -133,7 +140,8 @@ class RaySession:
         """Stop what was started here, and wait for it."""
         self._is_over.set()
         if self._thread.ident is not None:
-            self._thread.join()
+            is_joining = self.address is not None and not self._is_ready.is_set()
+            self._thread.join(LEAVE_S if is_joining else None)
         if self._preloading is not None:
             self._preloading.close()
 
@@ -147,19 +155,33 @@ class RaySession:
         self.stop()
 
 
+class _NotThere(Exception):
+    """Nobody listens where Ray would look for a cluster on the loopback; somebody does on that."""
+
+    remedy = IF_ON_LOOPBACK
+
+
 def _knock(address: str | None) -> bool:
-    """Find out within seconds whether anybody listens at an address; Ray tries for minutes.
+    """Find out within seconds whether anybody listens where Ray will look; it tries for minutes.
 
     Returns:
         Whether it is an address at which that can be found out.
 
     Raises:
-        OSError: Nobody does.
+        Exception: Nobody does, or Ray finds no cluster.
     """
-    host, _, port = (address or "").rpartition(":")
-    if not host or not port.isdecimal() or "//" in host:
+    if address is None or "//" in address:
         return False
-    socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_S).close()
+    target = services.canonicalize_bootstrap_address(address)
+    host, _, port = (target or "").rpartition(":")
+    if not host or not port.isdecimal():
+        return False
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_S).close()
+    except OSError as error:
+        if target == address or host == HOST or not answers(int(port)):
+            raise
+        raise _NotThere(f"nobody listens at {target}, where Ray looks for it ({error})") from None
     return True
 
 
