@@ -7,6 +7,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +46,8 @@ def serve_command(arguments: Arguments) -> tuple[Any, str, int]:
         app = stack.enter_context(_app(source.folder, replicas, address))
         door = Door(app, port, (options.get("max_body") or MAX_BODY_MIB) * 2**20)
         greeting = _greeting(source, port, replicas)
-        signum = Server(door, lambda: _tell(greeting)).serve_until_told(listener)
+        tell = partial(print, greeting, file=sys.stderr, flush=True)
+        signum = Server(door, tell).serve_until_told(listener)
     counts = {**vars(door.counts), "retried": getattr(app, "retried", 0)}
     told = [f"{count} {name}" for name, count in counts.items() if count and name != "requests"]
     text = ", ".join([f"{source.name}: {door.counts.requests} requests answered", *told])
@@ -81,11 +83,6 @@ def _app(folder: Path, replicas: int, address: str | None) -> Iterator[Any]:
         yield app
 
 
-def _tell(greeting: str) -> None:
-    sys.stderr.write(greeting)
-    sys.stderr.flush()
-
-
 def _greeting(source: Source, port: int, replicas: int) -> str:
     """Where it answers, and a request to try."""
     url = f"http://127.0.0.1:{port}"
@@ -96,4 +93,4 @@ def _greeting(source: Source, port: int, replicas: int) -> str:
         if len(text := json.dumps(given)) < MAX_EXAMPLE_CHARS:
             header = "-H 'Content-Type: application/json'"
             lines.append(f"  try  curl {header} -d '{text}' {url}/invocations")
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
