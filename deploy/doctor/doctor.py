@@ -102,8 +102,9 @@ def _site(
 
 
 def _unreachable(address: str, error: str) -> Row:
-    remedy = "ray start --head, paceline cluster up, or another --address; RAY_AUTH_MODE=token and "
-    remedy += "its token in RAY_AUTH_TOKEN_PATH where the cluster wants one"
+    remedy = "ray start --head, paceline cluster up with the variables of paceline cluster env, or "
+    remedy += "another --address; RAY_AUTH_MODE=token and its token in RAY_AUTH_TOKEN_PATH where "
+    remedy += "the cluster wants one"
     return Row("cluster", FAIL, f"{address}: {error}", remedy)
 
 

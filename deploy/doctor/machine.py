@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from ...platform.errors import PacelineError
+
 
 @dataclass
 class Answers:
@@ -76,6 +78,8 @@ def within(
 
 def told(error: BaseException) -> str:
     """An exception in one line."""
+    if isinstance(error, PacelineError):
+        return f"{error.what} ({error.where})" if error.where else error.what
     line = str(error).strip().partition("\n")[0]
     return f"{type(error).__name__}: {line}".removesuffix(": ")
 

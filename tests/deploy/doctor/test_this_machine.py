@@ -161,10 +161,11 @@ def test_a_cluster_that_is_not_there_is_a_red_row(doctor: Doctor, tmp_path: Path
     assert found.code == 1
     assert found.rows["cluster"]["state"] == "FAIL"
     assert "ray start --head" in found.rows["cluster"]["remedy"]
+    assert "Connection refused" in found.rows["cluster"]["found"]
 
 
 def test_somebody_who_listens_and_says_nothing_costs_one_limit(doctor: Doctor, tmp_path: Path):
-    with socket.create_server(("127.0.0.1", 0)) as silent:
+    with socket.create_server(("", 0)) as silent:  # at each address that Ray may make of it
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         data = str(damaged_data(tmp_path / "data"))
         variables = {"PACELINE_DATA": data, "GLOO_SOCKET_IFNAME": "no-such-network"}  # soon told

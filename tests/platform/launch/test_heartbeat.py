@@ -110,5 +110,6 @@ def test_one_that_waits_for_the_others_in_torch_is_waiting_and_does_not_move(tmp
     fit(tmp_path, beats, Meet(tmp_path), step_s=0.0)
     waiting = [beat for beat in beats if beat.is_waiting]
     assert len(waiting) > 10
-    assert len({beat.num_moves for beat in waiting}) == 1
+    settled = waiting[len(waiting) // 2 :]  # it has to come to where it waits
+    assert len({beat.num_moves for beat in settled}) == 1
     assert "torch/distributed" in waiting[-1].where
