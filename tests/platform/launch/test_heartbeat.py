@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 import warnings
 from datetime import timedelta
@@ -110,6 +111,7 @@ def test_one_that_waits_for_the_others_in_torch_is_waiting_and_does_not_move(tmp
     fit(tmp_path, beats, Meet(tmp_path), step_s=0.0)
     waiting = [beat for beat in beats if beat.is_waiting]
     assert len(waiting) > 10
-    settled = waiting[len(waiting) // 2 :]  # it has to come to where it waits
-    assert len({beat.num_moves for beat in settled}) == 1
-    assert "torch/distributed" in waiting[-1].where
+    # On its way there it moves elsewhere, and what computes gradients may wait, too.
+    steps = [b.num_moves - a.num_moves for a, b in itertools.pairwise(beats) if b.is_waiting]
+    assert set(steps) == {0}
+    assert "torch/distributed" in waiting[len(waiting) // 2].where
