@@ -1,4 +1,4 @@
-"""Ports of the loopback: who listens there, and whether anybody does."""
+"""Ports of the loopback: whether somebody listens there, and one at which nobody does."""
 
 from __future__ import annotations
 
@@ -16,6 +16,13 @@ def is_free(port: int) -> bool:
         except OSError:
             return False
     return True
+
+
+def free_port() -> int:
+    """A port at which nobody listens now."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return probe.getsockname()[1]
 
 
 def answers(port: int) -> bool:

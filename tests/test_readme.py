@@ -17,7 +17,6 @@ import os
 import re
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -28,6 +27,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from paceline.platform.ports import free_port
 
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```$", re.M | re.S)
@@ -210,9 +210,7 @@ def test_space_of_the_readme_is_one_that_a_recipe_takes():
 
 @pytest.mark.long
 def test_page_of_the_ui_command_answers(environment, workplace: Path):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [str(Path(sys.executable).with_name("paceline")), "ui", "--port", str(port)]
     server = subprocess.Popen(command, env=environment, cwd=workplace, stderr=subprocess.DEVNULL)
     try:

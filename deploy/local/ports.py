@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import socket
 import tempfile
 from collections.abc import Iterator
 
 from ...platform.errors import UserError, must
-from ...platform.ports import HOST, is_free
+from ...platform.ports import free_port, is_free
 
 USUAL = {"gcs": 6379, "dashboard": 8265, "mlflow": 5000, "s3": 7070}
 
@@ -56,9 +55,6 @@ def choose(asked: dict[str, int]) -> dict[str, int]:
 
 
 def _any(taken: set[int]) -> int:
-    while True:
-        with socket.socket() as probe:
-            probe.bind((HOST, 0))
-            port = probe.getsockname()[1]
-        if port not in taken:
-            return port
+    while (port := free_port()) in taken:
+        pass
+    return port

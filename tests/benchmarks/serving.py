@@ -14,7 +14,6 @@ import argparse
 import contextlib
 import json
 import os
-import socket
 import statistics
 import subprocess
 import sys
@@ -24,6 +23,8 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from paceline.platform.ports import free_port
 
 CLIENT = Path(__file__).parents[1] / "deploy" / "serving" / "client.py"
 BIN = Path(sys.executable).parent
@@ -36,12 +37,6 @@ def save_model(folder: Path) -> None:
     from paceline.platform.training.fitting import prepare
 
     save_exported(prepare(load("mlp", {"seed_everything": (1, "")})).model, folder)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @contextlib.contextmanager

@@ -3,7 +3,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -12,6 +11,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from paceline.platform.ports import free_port
 
 
 def test_a_server_that_runs_already_is_only_named(run_command):
@@ -30,9 +30,7 @@ def answers(url: str) -> bool:
 
 @pytest.fixture
 def port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    return free_port()
 
 
 def test_the_page_is_served_until_the_command_is_ended_and_not_longer(

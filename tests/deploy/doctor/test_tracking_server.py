@@ -19,7 +19,7 @@ import requests
 from mlflow import MlflowClient
 from paceline.deploy.doctor import tracking
 from paceline.deploy.doctor.row import Row
-from paceline.tests.platform.tracking.server import free_port
+from paceline.platform.ports import free_port
 
 PASSWORD = secrets.token_urlsafe(12)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from typing import Any
 
 import paceline
 import pytest
+from paceline.platform.ports import free_port
 from paceline.platform.result import RunResult
 
 QUICK = {"trainer.max_epochs": 1, "tracking.log_model": False}
@@ -53,12 +53,6 @@ class Served:
         self.process.send_signal(signum)
         out, _ = self.process.communicate(timeout=90)
         return self.process.returncode, json.loads(out), self.log.read_text()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 Serve = Callable[..., AbstractContextManager[Served]]

@@ -22,11 +22,12 @@ from paceline.deploy.serving.server import Server, bind
 from paceline.platform.arguments import parse
 from paceline.platform.errors import UserError
 from paceline.platform.evaluation import find_trained, predict, prepare_alone
+from paceline.platform.ports import free_port
 from paceline.platform.result import RunResult
 from paceline.platform.tracking.registry import add_version, move_alias
 from paceline.platform.tracking.store import Store
 from paceline.platform.training import fitting
-from paceline.tests.deploy.serving.conftest import Serve, Served, free_port
+from paceline.tests.deploy.serving.conftest import Serve, Served
 
 CLIENT = Path(__file__).with_name("client.py")
 

@@ -81,8 +81,9 @@ def test_who_leaves_does_not_wait_for_a_cluster_that_is_still_being_joined(
     with socket.create_server(("127.0.0.1", 0)) as head:
         monkeypatch.setattr(services, "get_node_ip_address", lambda: "127.0.0.1")
         began = time.monotonic()
-        with RaySession(f"127.0.0.1:{head.getsockname()[1]}"):
+        with RaySession(f"127.0.0.1:{head.getsockname()[1]}") as session:
             tried.wait(30)
         took = time.monotonic() - began
     end.set()
+    session._thread.join(30)  # it shuts Ray down, which must not be the tests' own
     assert took < 30

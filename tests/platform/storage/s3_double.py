@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import requests
+from paceline.platform.ports import free_port
 
 BUCKET = "runs-of-tests"
 # moto looks whether a request is signed, not how.
@@ -147,12 +148,6 @@ class Line:
             far.shutdown(socket.SHUT_WR)
         except OSError:
             return
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Faults:

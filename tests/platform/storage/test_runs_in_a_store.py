@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 from paceline.platform.home import write_atomic
+from paceline.platform.ports import free_port
 from paceline.platform.storage.state_mirror import StateMirror
 from paceline.platform.training.checkpoint_file import digest, read
-from paceline.tests.platform.storage.s3_double import BUCKET, S3Double, free_port
+from paceline.tests.platform.storage.s3_double import BUCKET, S3Double
 
 LINEAR = ["fit", "linear", "--seed", 1, "--trainer.limit_train_batches", 10, "--json"]
 LINEAR += ["--tracking.log_model", "false", "--trainer.max_epochs", 2]

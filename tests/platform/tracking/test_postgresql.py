@@ -13,12 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from paceline.platform.ports import free_port
 from paceline.platform.tracking.delivery import Target, deliver
 from paceline.platform.tracking.spool import Write
 from paceline.platform.tracking.store import Store
 from paceline.platform.tracking.writer import MetricWriter
 from paceline.tests.platform.tracking.proxy import Proxy
-from paceline.tests.platform.tracking.server import Server, free_port
+from paceline.tests.platform.tracking.server import Server
 
 pytestmark = [
     pytest.mark.slow,
